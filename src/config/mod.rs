@@ -1,0 +1,1 @@
+//! Configuration: text, then raw values, then checked ones; all errors at once.

@@ -1,0 +1,1 @@
+//! Strategies' order-entry sessions: authenticate, sequence, decode orders in, encode reports out.

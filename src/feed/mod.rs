@@ -1,0 +1,1 @@
+//! Market data: arbitrate, decode, keep books, tell risk and strategies.

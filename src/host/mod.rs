@@ -1,0 +1,1 @@
+//! Is this machine fit for the configured layout? The same ids as `tuning/`.

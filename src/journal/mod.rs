@@ -1,0 +1,1 @@
+//! What risk did, recorded before it takes effect: format, segments, reader, recovery.

@@ -1,0 +1,23 @@
+//! `postern`: a kernel-bypass, ultra-low-latency gateway for electronic trading.
+//!
+//! `ARCHITECTURE.md` is the map; [`topology`] is the wiring and the place to start reading.
+
+pub mod cmd;
+pub mod codec;
+pub mod config;
+pub mod control;
+pub mod entry;
+pub mod feed;
+pub mod host;
+pub mod journal;
+pub mod net;
+pub mod ring;
+pub mod risk;
+pub mod router;
+pub mod runtime;
+pub mod session;
+pub mod sim;
+pub mod telemetry;
+pub mod topology;
+pub mod transport;
+pub mod types;

@@ -1,0 +1,96 @@
+//! Where datagrams come from and go to, as traits that are monomorphised at each use.
+
+use std::io;
+use std::net::SocketAddrV4;
+
+use crate::types::ChannelId;
+
+/// Which clock made a receive stamp: stamps of different clocks are never subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RxClock {
+    /// Not stamped.
+    None,
+    /// The kernel's, `CLOCK_REALTIME`.
+    SoftRealtime,
+    /// Our own, on the monotonic clock.
+    SoftMonotonic,
+    /// The network interface's.
+    Nic,
+    /// As recorded in a capture file, UTC.
+    Capture,
+}
+
+/// When a datagram was received, in nanoseconds of the named clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RxStamp {
+    /// Nanoseconds; 0 where `clock` is [`RxClock::None`].
+    pub ns: u64,
+    /// The clock they belong to.
+    pub clock: RxClock,
+}
+
+/// A received datagram, borrowed from its source until the handler returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The channel that was subscribed with its destination address.
+    pub channel: ChannelId,
+    /// 0 for line A, 1 for line B.
+    pub line: u8,
+    /// When it was received.
+    pub stamp: RxStamp,
+    /// UDP payload.
+    pub payload: &'a [u8],
+}
+
+/// What takes datagrams.
+pub trait DatagramHandler {
+    /// Takes one datagram. Must not keep its bytes.
+    fn on_datagram(&mut self, datagram: Datagram<'_>);
+
+    /// The burst that [`PacketSource::poll`] delivered is complete: `count` datagrams.
+    #[inline]
+    fn on_burst_end(&mut self, count: u32) {
+        let _ = count;
+    }
+}
+
+/// What a poll of a source found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// Nothing now.
+    Idle,
+    /// So many datagrams.
+    Got(u32),
+    /// Nothing now and nothing ever again: the end of a capture.
+    End,
+}
+
+/// Where datagrams come from.
+pub trait PacketSource {
+    /// Takes datagrams sent to `group` as line `line` of `channel`. Cold: may allocate and call the kernel.
+    ///
+    /// # Errors
+    /// What the kernel says, with the group in the message.
+    fn subscribe(&mut self, group: SocketAddrV4, channel: ChannelId, line: u8) -> io::Result<()>;
+
+    /// Hands at most `budget` datagrams to `handler`. Hot: neither blocks nor allocates.
+    ///
+    /// # Errors
+    /// What the kernel says, where it is not "nothing now".
+    fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled>;
+
+    /// Datagrams the kernel or the interface dropped for want of room, so far.
+    fn drops(&self) -> u64;
+}
+
+/// Where datagrams go.
+pub trait PacketSink {
+    /// Lets `write` build a datagram in place and queues it; `write` returns its size in bytes. `false`: no room.
+    fn send_with<F: FnOnce(&mut [u8]) -> usize>(&mut self, write: F) -> bool;
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn flush(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,1 @@
+//! The gate and the sequencer: executions first, then orders; approve or deny.

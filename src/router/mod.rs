@@ -1,0 +1,1 @@
+//! Approved orders to venue sessions, executions back.

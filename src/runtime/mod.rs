@@ -1,0 +1,7 @@
+//! Agents and the threads that run them: duty cycle, idling, placement, memory, time.
+//!
+//! This module must not know what the agents do.
+
+mod agent;
+
+pub use agent::{Agent, Fatal, Phase};

@@ -1,0 +1,1 @@
+//! A simulated exchange, a strategy, and faults: they drive the real topology.

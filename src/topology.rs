@@ -1,0 +1,1 @@
+//! The wiring: every agent, ring and thread of the gateway in one file.

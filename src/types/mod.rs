@@ -1,0 +1,23 @@
+//! The words of the trade as types: price, quantity, identifiers, time.
+//!
+//! Two integers that could be swapped are two types here. This module imports nothing of the crate, does no input or
+//! output, and holds no state.
+
+mod control;
+mod id;
+mod price;
+mod time;
+mod trade;
+mod wire_enum;
+
+pub use control::{
+    EstablishmentRejectCode, FeedState, FlowType, KillAction, KillScope, LinkState, MassScope,
+    NegotiationRejectCode, RequestKind, RetransmitRejectCode, TerminationCode,
+};
+pub use id::{
+    AccountId, ChannelId, ClOrdId, ExecId, InstrumentId, OrderId, SeqNum, SessionId, Symbol,
+    VenueId,
+};
+pub use price::{ParsePriceError, Price, Qty};
+pub use time::{Nanos, UtcNanos};
+pub use trade::{CancelRejectTo, ExecType, OrdStatus, OrdType, Side, TimeInForce, TradingStatus};
