@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cmd::output::Output;
 use crate::telemetry::hlog::{Environment, LogWriter};
 use crate::telemetry::hlog_reader::{Interval, LogFault, LogReader};
-use crate::telemetry::{Latency, human_ns, latency_table, plain_table};
+use crate::telemetry::{HISTOGRAMS, Latency, human_ns, latency_table, plain_table};
 use crate::types::{Nanos, UtcNanos};
 
 /// Most tags one run keeps apart: each holds a histogram in memory.
@@ -239,8 +239,12 @@ impl Tags {
         Ok(())
     }
 
+    /// Each tag's latency: known hops in the order in which an order meets them, then the others by name.
     fn latencies(&self) -> impl Iterator<Item = (&str, Latency)> {
-        self.by_tag.iter().map(|(tag, sum)| (tag.as_str(), Latency::of(&sum.histogram)))
+        let place = |tag: &str| HISTOGRAMS.iter().position(|row| row.name == tag);
+        let mut tags: Vec<_> = self.by_tag.iter().collect();
+        tags.sort_by_key(|(tag, _)| place(tag).unwrap_or(HISTOGRAMS.len()));
+        tags.into_iter().map(|(tag, sum)| (tag.as_str(), Latency::of(&sum.histogram)))
     }
 
     /// Where the files say they were measured: a figure is worth nothing without.

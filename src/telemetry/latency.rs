@@ -90,7 +90,9 @@ pub(crate) fn plain_table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_header(header);
     for column in table.column_iter_mut() {
-        if column.index > 0 {
+        if column.index == 0 {
+            column.set_padding((0, 1));
+        } else {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
