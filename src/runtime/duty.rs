@@ -98,7 +98,12 @@ impl<T: TimeSource> DutyCycle<T> {
     ///
     /// # Panics
     /// If an agent's `every` is outside `1..=EVERY_MAX`, or there is no agent: the plan is wrong.
-    pub fn new(agents: Vec<AgentSlot>, registry: &Registry, stall_ns: u64, time: T) -> DutyCycle<T> {
+    pub fn new(
+        agents: Vec<AgentSlot>,
+        registry: &Registry,
+        stall_ns: u64,
+        time: T,
+    ) -> DutyCycle<T> {
         assert!(!agents.is_empty(), "a thread without an agent");
         let slots = agents.into_iter().map(|slot| {
             assert!((1..=EVERY_MAX).contains(&slot.every), "polled every {} cycles", slot.every);
@@ -123,13 +128,18 @@ impl<T: TimeSource> DutyCycle<T> {
     /// Starts the agents, in order.
     ///
     /// # Errors
-    /// The first that cannot start; the others are not started.
+    /// The first that cannot start. Those before it have been closed, and all are gone.
     pub fn start(&mut self) -> Result<(), Death> {
         for index in 0..self.slots.len() {
             self.current = index;
             let now = self.time.now();
             let slot = &mut self.slots[index];
-            slot.slot.agent.on_start(now).map_err(|fatal| Death { agent: slot.name, fatal })?;
+            if let Err(fatal) = slot.slot.agent.on_start(now) {
+                let death = Death { agent: slot.name, fatal };
+                self.slots.truncate(index);
+                self.close();
+                return Err(death);
+            }
         }
         self.rested(self.time.now());
         Ok(())
@@ -191,7 +201,7 @@ impl<T: TimeSource> DutyCycle<T> {
         self.stamp = now;
     }
 
-    /// The phase the agents were last told of.
+    /// The phase that every living agent was told of.
     #[inline]
     pub fn phase(&self) -> Phase {
         self.phase
@@ -199,7 +209,6 @@ impl<T: TimeSource> DutyCycle<T> {
 
     /// Tells every living agent of `phase`. After a panic in it, call it again: it goes on with the next agent.
     pub fn enter(&mut self, phase: Phase, now: Nanos) {
-        self.phase = phase;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.told >= phase || !slot.is_alive {
                 continue;
@@ -209,6 +218,7 @@ impl<T: TimeSource> DutyCycle<T> {
             let _zone = HotZone::enter(slot.name);
             slot.slot.agent.on_phase(phase, now);
         }
+        self.phase = phase;
     }
 
     /// Whether no living agent has anything left to do.
@@ -234,7 +244,11 @@ impl<T: TimeSource> DutyCycle<T> {
         while !self.slots.is_empty() {
             self.current = 0;
             let now = self.time.now();
-            self.slots[0].slot.agent.on_close(now);
+            let slot = &mut self.slots[0];
+            slot.slot.agent.on_close(now);
+            // Dropped while its slot is still in place: a panic in the drop is then blamed on it, too.
+            let grave = Box::new(Grave { name: slot.name });
+            drop(std::mem::replace::<Box<dyn Agent>>(&mut slot.slot.agent, grave));
             self.slots.remove(0);
         }
     }

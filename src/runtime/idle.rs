@@ -198,7 +198,17 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_strategy_is_refused_with_what_to_write() {
-        let texts = ["", "Spin", "sleep", "park:", "park:us", "park:0us", "park:101ms", "park:5", "park:5s"];
+        let texts = [
+            "",
+            "Spin",
+            "sleep",
+            "park:",
+            "park:us",
+            "park:0us",
+            "park:101ms",
+            "park:5",
+            "park:5s",
+        ];
         for text in texts {
             let error = text.parse::<Idle>().expect_err(text).to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");

@@ -68,7 +68,8 @@ pub(super) fn set_affinity(cores: &CoreSet) -> io::Result<()> {
         unsafe { libc::CPU_SET(core, &mut mask) };
     }
     // SAFETY: the mask is ours and of the size given; 0 is the calling thread.
-    let status = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const mask) };
+    let status =
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const mask) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
