@@ -295,6 +295,21 @@ fn http_reads_are_open_and_commands_are_not() {
 }
 
 #[test]
+fn http_survives_what_is_no_http() {
+    let (rig, _consumer) = Rig::start(2, true, 30);
+    let long = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
+    let cut = b"POST /command HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{\"verb\"";
+    for bytes in [&b"\0\xff\r\n\r\n"[..], b"GET", b"GET / HTTP/9.9\r\n\r\n", cut, &long] {
+        let mut stream = TcpStream::connect(rig.http).expect("a port");
+        // The server may refuse and close before it has taken everything.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        assert_eq!(rig.get("/counters").0, 200);
+    }
+}
+
+#[test]
 fn http_commands_want_a_json_body_for_this_host() {
     let (rig, mut consumer) = Rig::start(2, true, 30);
     let kill = r#"{"verb":"kill","scope":"firm","cancel":true,"operator":"a","reason":"b"}"#;
@@ -329,14 +344,11 @@ fn health_follows_phase_links_and_agents() {
     // An agent that never moves is found out; one that does is not.
     rig.registry.agent_metrics("risk");
     let entry = rig.registry.agent_metrics("entry");
-    let body = rig.until("/health", |status, _| {
+    let expected = json!([{ "name": "risk", "alive": false }, { "name": "entry", "alive": true }]);
+    rig.until("/health", |status, body| {
         entry.cycle_count.increment();
-        status == 503
+        status == 503 && body["agents"] == expected
     });
-    assert_eq!(
-        body["agents"],
-        json!([{ "name": "risk", "alive": false }, { "name": "entry", "alive": true }])
-    );
     let text = rig.ctl(&["status"]).expect("status");
     assert!(text.contains("NOT healthy") && text.contains("STALLED"), "{text}");
     assert_eq!(rig.ctl(&["stop"]).expect("done"), "done\n");
@@ -461,7 +473,7 @@ fn systemd_hears_ready_watchdog_and_stopping() {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "systemd_child"])
         .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "100000")
+        .env("WATCHDOG_USEC", "400000")
         .env_remove("WATCHDOG_PID")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
@@ -473,18 +485,21 @@ fn systemd_hears_ready_watchdog_and_stopping() {
         let count = socket.recv(&mut bytes).expect("a notification");
         String::from_utf8_lossy(&bytes[..count]).trim_end().to_owned()
     };
+    // On a busy machine an agent may seem to hang for a moment, so what is waited for need not come next.
+    let hear_until = |is_so: &dyn Fn(&str) -> bool| {
+        std::iter::repeat_with(hear).find(|text| is_so(text)).expect("the iterator is endless")
+    };
     stdin.write_all(b"run\n").expect("sent");
     assert_eq!(hear(), "READY=1");
     assert_eq!(hear(), "STATUS=running; 0 of 0 links up");
     for _ in 0..3 {
-        assert_eq!(hear(), "WATCHDOG=1");
+        hear_until(&|text| text == "WATCHDOG=1");
     }
     stdin.write_all(b"hang\n").expect("sent");
-    // Pings already on their way come first; then the hang is told, and after that there is none.
-    let told = std::iter::repeat_with(hear).find(|text| text != "WATCHDOG=1").expect("a status");
+    let told = hear_until(&|text| text.contains("do not move"));
     assert_eq!(told, "STATUS=running; 0 of 0 links up; agents that do not move: risk");
     stdin.write_all(b"stop\n").expect("sent");
-    assert_eq!(hear(), "STOPPING=1");
+    hear_until(&|text| text == "STOPPING=1");
     assert_eq!(hear(), "STATUS=draining; 0 of 0 links up");
     stdin.write_all(b"end\n").expect("sent");
     assert!(child.wait().expect("it ends").success());

@@ -45,8 +45,13 @@ impl Desk {
 
     /// Carries out `request` of `from`, a text that says which way and whose it is.
     pub(super) async fn execute(&self, request: &Request, from: &str) -> Answer {
+        if *request == (Request::Status {}) {
+            return Answer { status: Some(self.status()), ..Answer::done() };
+        }
+        // Told before it is carried out too: a peer that goes away meanwhile ends this without an answer.
+        tracing::info!(target: "audit", from, ?request, "command received");
         let answer = match request {
-            Request::Status {} => return Answer { status: Some(self.status()), ..Answer::done() },
+            Request::Status {} => Answer::done(),
             Request::Stop { now } => {
                 self.lifecycle.advance(if *now { Phase::Stopping } else { Phase::Draining });
                 Answer::done()
@@ -58,7 +63,7 @@ impl Desk {
             },
         };
         let Answer { ok, command_id, code, error, .. } = &answer;
-        tracing::info!(target: "audit", from, ?request, ok, command_id, ?code, error, "command");
+        tracing::info!(target: "audit", from, ?request, ok, command_id, ?code, error, "command answered");
         answer
     }
 
