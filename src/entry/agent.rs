@@ -1,19 +1,17 @@
 //! The agent: orders from the transport into `entry_risk`, reports from `risk_entry` to the strategies.
 
-use crate::codec::Message;
-use crate::codec::journal::{
-    CancelRequest, Journal, MassCancelRequest, OrderRequest, ReplaceRequest, SessionLink,
-};
+use crate::codec::journal::{Journal, SessionLink};
 use crate::codec::order_entry::{
-    BusinessMessageReject, ExecutionReport, NewOrderSingle, OrderCancelReject,
-    OrderCancelReplaceRequest, OrderCancelRequest, OrderEntry, OrderMassActionReport,
-    OrderMassActionRequest,
+    BusinessMessageReject, NewOrderSingle, OrderCancelReplaceRequest, OrderEntry,
 };
-use crate::codec::{DecodeError, template_of};
+use crate::codec::{DecodeError, Message, template_of};
+use crate::entry::convert;
 use crate::entry::slot::{Flushed, Report, Slot};
 use crate::ring::{Consumer, Producer};
 use crate::runtime::{Agent, Clock, Fatal, Phase};
-use crate::session::{ServerAction, ServerConfig, ServerSession, session_of};
+use crate::session::{
+    ServerAction, ServerConfig, ServerResponse, ServerSession, sequence_of, session_of,
+};
 use crate::telemetry::{Counter, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{LinkState, Nanos, SeqNum, SessionId, TerminationCode, UtcNanos};
@@ -160,7 +158,12 @@ impl<I: Inbound, O: Outbound> EntryAgent<I, O> {
             draining: false,
             fatal: None,
         };
-        EntryAgent { orders: config.orders, desk, risk_entry: config.risk_entry, next_timer: Nanos(0) }
+        EntryAgent {
+            orders: config.orders,
+            desk,
+            risk_entry: config.risk_entry,
+            next_timer: Nanos(0),
+        }
     }
 
     fn poll_reports(&mut self, now: Nanos) -> usize {
@@ -275,7 +278,7 @@ impl<O: Outbound> Desk<O> {
         ingress: Nanos,
         source: i32,
         message: &OrderEntry,
-        response: crate::session::ServerResponse,
+        response: ServerResponse,
     ) {
         let slot = &mut self.slots[index];
         match (message, response.action) {
@@ -286,15 +289,10 @@ impl<O: Outbound> Desk<O> {
             (_, ServerAction::Up) => slot.source = Some(source),
             _ => {}
         }
-        if let Some(reply) = response.reply {
-            if matches!(reply, OrderEntry::NotApplied(_)) {
-                self.telemetry.not_applied_count.increment();
-            }
-            let slot = &mut self.slots[index];
-            if let Err(error) = slot.send_control(&reply) {
-                self.note_offer_error(error);
-            }
+        if matches!(response.reply, Some(OrderEntry::NotApplied(_))) {
+            self.telemetry.not_applied_count.increment();
         }
+        self.reply(index, response.reply);
         match response.action {
             ServerAction::None => {}
             ServerAction::Up => {
@@ -327,19 +325,24 @@ impl<O: Outbound> Desk<O> {
         }
         #[allow(clippy::wildcard_enum_match_arm, reason = "the session applies requests only")]
         let pushed = match message {
-            OrderEntry::NewOrderSingle(m) => self.entry_risk.send(&new_order(session, m, ingress, sent)),
+            OrderEntry::NewOrderSingle(m) => {
+                self.entry_risk.send(&convert::new_order(session, m, ingress, sent))
+            }
             OrderEntry::OrderCancelRequest(m) => {
-                self.entry_risk.send(&cancel(session, m, ingress, sent))
+                self.entry_risk.send(&convert::cancel(session, m, ingress, sent))
             }
             OrderEntry::OrderCancelReplaceRequest(m) => {
-                self.entry_risk.send(&replace(session, m, ingress, sent))
+                self.entry_risk.send(&convert::replace(session, m, ingress, sent))
             }
             OrderEntry::OrderMassActionRequest(m) => {
-                self.entry_risk.send(&mass_cancel(session, m, ingress, sent))
+                self.entry_risk.send(&convert::mass_cancel(session, m, ingress, sent))
             }
             _ => return,
         };
-        assert!(pushed.is_ok(), "room in entry_risk was made sure of before the transport was read");
+        assert!(
+            pushed.is_ok(),
+            "room in entry_risk was made sure of before the transport was read"
+        );
         self.telemetry.order_count.increment();
         self.telemetry.hop_entry.record(u64::from(sent));
     }
@@ -347,9 +350,8 @@ impl<O: Outbound> Desk<O> {
     #[cold]
     fn on_undecodable(&mut self, now: Nanos, fragment: Fragment<'_>, error: DecodeError) {
         self.telemetry.decode_error_count.increment();
-        let bound = |slot: &Slot<O>| {
-            slot.source == Some(fragment.source) && slot.session.is_established()
-        };
+        let bound =
+            |slot: &Slot<O>| slot.source == Some(fragment.source) && slot.session.is_established();
         let Some(index) = self.slots.iter().position(bound) else { return };
         let slot = &mut self.slots[index];
         let reject = BusinessMessageReject {
@@ -362,18 +364,18 @@ impl<O: Outbound> Desk<O> {
         self.push(index, now, Report::Business(reject));
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only orders and replaces are refused here")]
     fn refuse_business(&mut self, index: usize, now: Nanos, message: &OrderEntry, reason: u16) {
         self.telemetry.refused_count.increment();
-        let template = OrderEntry::TEMPLATES.iter().map(|&(template, _)| template);
-        let of_message = match message {
+        let template = match message {
             OrderEntry::OrderCancelReplaceRequest(_) => OrderCancelReplaceRequest::TEMPLATE,
             _ => NewOrderSingle::TEMPLATE,
         };
         let reject = BusinessMessageReject {
             session_id: self.slots[index].session.id(),
             msg_seq_num: SeqNum(0),
-            ref_seq_num: crate::session::sequence_of(message).unwrap_or(SeqNum(0)),
-            ref_template_id: template.into_iter().find(|&t| t == of_message).unwrap_or(0),
+            ref_seq_num: sequence_of(message).unwrap_or(SeqNum(0)),
+            ref_template_id: template,
             business_reject_reason: reason,
         };
         self.push(index, now, Report::Business(reject));
@@ -384,27 +386,22 @@ impl<O: Outbound> Desk<O> {
         let utc = self.clock.utc(now);
         #[allow(clippy::wildcard_enum_match_arm, reason = "risk_entry carries reports only")]
         let (session, ingress, from_venue, report) = match message {
-            Journal::OrderReport(m) => {
-                (m.session_id, m.ingress_time, m.deny_reason == 0, Report::Execution(execution(m, utc)))
-            }
+            Journal::OrderReport(m) => (
+                m.session_id,
+                m.ingress_time,
+                m.deny_reason == 0,
+                Report::Execution(convert::execution(m, utc)),
+            ),
             Journal::CancelRejectReport(m) => (
                 m.session_id,
                 m.ingress_time,
                 m.deny_reason == 0,
-                Report::CancelReject(cancel_reject(m, utc)),
+                Report::CancelReject(convert::cancel_reject(m, utc)),
             ),
-            Journal::MassCancelReport(m) => (
-                m.session_id,
-                m.ingress_time,
-                false,
-                Report::MassAction(OrderMassActionReport {
-                    session_id: m.session_id,
-                    msg_seq_num: SeqNum(0),
-                    cl_ord_id: m.cl_ord_id,
-                    transact_time: utc,
-                    total_affected_orders: m.total_affected_orders,
-                }),
-            ),
+            Journal::MassCancelReport(m) => {
+                let report = Report::MassAction(convert::mass_action(m, utc));
+                (m.session_id, m.ingress_time, false, report)
+            }
             other => unreachable!("risk_entry carries reports only, not {other:?}"),
         };
         let Some(index) = self.find(session) else {
@@ -451,12 +448,8 @@ impl<O: Outbound> Desk<O> {
         for index in 0..self.slots.len() {
             work += self.flush(index);
             let response = self.slots[index].session.on_time(now);
-            if let Some(reply) = response.reply {
-                work += 1;
-                if let Err(error) = self.slots[index].send_control(&reply) {
-                    self.note_offer_error(error);
-                }
-            }
+            work += usize::from(response.reply.is_some());
+            self.reply(index, response.reply);
             if let ServerAction::Down(_) = response.action {
                 self.on_down(index);
             }
@@ -479,13 +472,16 @@ impl<O: Outbound> Desk<O> {
 
     fn end(&mut self, index: usize, code: TerminationCode) {
         let response = self.slots[index].session.terminate(code);
-        if let Some(reply) = response.reply {
-            if let Err(error) = self.slots[index].send_control(&reply) {
-                self.note_offer_error(error);
-            }
-        }
+        self.reply(index, response.reply);
         if let ServerAction::Down(_) = response.action {
             self.on_down(index);
+        }
+    }
+
+    fn reply(&mut self, index: usize, reply: Option<OrderEntry>) {
+        let Some(reply) = reply else { return };
+        if let Err(error) = self.slots[index].send_control(&reply) {
+            self.note_offer_error(error);
         }
     }
 
@@ -530,112 +526,3 @@ impl<O: Outbound> Desk<O> {
         }
     }
 }
-
-#[inline]
-fn new_order(session: SessionId, m: &NewOrderSingle, ingress: Nanos, sent: u32) -> OrderRequest {
-    OrderRequest {
-        cl_ord_id: m.cl_ord_id,
-        ingress_time: ingress,
-        price: m.price,
-        session_id: session,
-        order_qty: m.order_qty,
-        security_id: m.security_id,
-        account: m.account,
-        sent_delta: sent,
-        side: m.side,
-        ord_type: m.ord_type,
-        time_in_force: m.time_in_force,
-    }
-}
-
-#[inline]
-fn cancel(session: SessionId, m: &OrderCancelRequest, ingress: Nanos, sent: u32) -> CancelRequest {
-    CancelRequest {
-        cl_ord_id: m.cl_ord_id,
-        orig_cl_ord_id: m.orig_cl_ord_id,
-        ingress_time: ingress,
-        session_id: session,
-        sent_delta: sent,
-    }
-}
-
-#[inline]
-fn replace(
-    session: SessionId,
-    m: &OrderCancelReplaceRequest,
-    ingress: Nanos,
-    sent: u32,
-) -> ReplaceRequest {
-    ReplaceRequest {
-        cl_ord_id: m.cl_ord_id,
-        orig_cl_ord_id: m.orig_cl_ord_id,
-        ingress_time: ingress,
-        price: m.price,
-        session_id: session,
-        order_qty: m.order_qty,
-        sent_delta: sent,
-    }
-}
-
-fn mass_cancel(
-    session: SessionId,
-    m: &OrderMassActionRequest,
-    ingress: Nanos,
-    sent: u32,
-) -> MassCancelRequest {
-    MassCancelRequest {
-        cl_ord_id: m.cl_ord_id,
-        ingress_time: ingress,
-        session_id: session,
-        security_id: m.security_id,
-        sent_delta: sent,
-        mass_scope: m.mass_action_scope,
-    }
-}
-
-#[inline]
-fn execution(m: &crate::codec::journal::OrderReport, utc: UtcNanos) -> ExecutionReport {
-    ExecutionReport {
-        session_id: m.session_id,
-        msg_seq_num: SeqNum(0),
-        order_id: m.order_id,
-        cl_ord_id: m.cl_ord_id,
-        orig_cl_ord_id: m.orig_cl_ord_id,
-        exec_id: m.exec_id,
-        transact_time: utc,
-        price: m.price,
-        last_px: m.last_px,
-        order_qty: m.order_qty,
-        last_qty: m.last_qty,
-        cum_qty: m.cum_qty,
-        leaves_qty: m.leaves_qty,
-        security_id: m.security_id,
-        account: m.account,
-        ord_rej_reason: m.ord_rej_reason,
-        deny_reason: m.deny_reason,
-        exec_type: m.exec_type,
-        ord_status: m.ord_status,
-        side: m.side,
-    }
-}
-
-fn cancel_reject(
-    m: &crate::codec::journal::CancelRejectReport,
-    utc: UtcNanos,
-) -> OrderCancelReject {
-    OrderCancelReject {
-        session_id: m.session_id,
-        msg_seq_num: SeqNum(0),
-        order_id: m.order_id,
-        cl_ord_id: m.cl_ord_id,
-        orig_cl_ord_id: m.orig_cl_ord_id,
-        transact_time: utc,
-        cxl_rej_reason: m.cxl_rej_reason,
-        deny_reason: m.deny_reason,
-        ord_status: m.ord_status,
-        cxl_rej_response_to: m.cxl_rej_response_to,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,6 +11,7 @@
 //! This module must not name another agent, nor the Aeron crates.
 
 mod agent;
+mod convert;
 mod slot;
 mod store;
 

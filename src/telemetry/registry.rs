@@ -43,6 +43,43 @@ pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow 
 pub const COUNTERS: &[CounterRow] = &[
     row("feed_packet_count", "Datagrams taken from packet sources."),
     gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
+    row("entry_order_count", "Requests passed on to risk."),
+    row("entry_report_count", "Reports numbered and stored for strategies."),
+    row("entry_report_wait_count", "Times a report had to wait for its strategy's stream."),
+    row("entry_decode_error_count", "Messages that could not be decoded and were refused."),
+    row(
+        "entry_refused_count",
+        "Session requests and messages refused by the protocol, or while the gateway goes down.",
+    ),
+    row("entry_duplicate_count", "Messages ignored because they were applied before."),
+    row("entry_not_applied_count", "Gaps told to strategies with NotApplied."),
+    row("entry_unknown_session_count", "Messages that named a session that is not configured."),
+    row("entry_wrong_source_count", "Messages that named a session bound to another publisher."),
+    row("entry_slow_consumer_count", "Sessions ended because their reports were not read."),
+    row("entry_session_up_count", "Sessions established."),
+    row("entry_session_down_count", "Established sessions that ended."),
+    row(
+        "entry_ring_full_count",
+        "Duty cycles in which orders stayed unread because entry_risk was full.",
+    ),
+    row("router_order_count", "Approved orders, replaces and cancels sent to venues."),
+    row("router_report_count", "Venue reports passed on to risk."),
+    row(
+        "router_refused_count",
+        "Approved requests that did not leave: killed, venue down, or held too long.",
+    ),
+    row(
+        "router_held_count",
+        "Duty cycles in which an approved request waited for the venue's stream.",
+    ),
+    row("router_anomaly_count", "Venue reports that did not fit the order's state."),
+    row("router_unknown_order_count", "Venue reports about orders that are not open here."),
+    row("router_decode_error_count", "Venue messages that could not be decoded."),
+    row("router_venue_up_count", "Venue sessions established."),
+    row("router_venue_down_count", "Established venue sessions that ended."),
+    row("router_drain_cancel_count", "Cancels sent because the gateway goes down."),
+    gauge("router_open_order_count", "Orders open at venues now."),
+    row("router_lost_report_count", "Venue reports lost for good: positions must be reconciled."),
 ];
 
 /// Most agents one process has.
