@@ -99,6 +99,8 @@ pub struct ClientSession {
     config: ClientConfig,
     state: ClientState,
     version: u64,
+    /// Whether the server is known to have taken `version`.
+    negotiated: bool,
     request_timestamp: UtcNanos,
     asked: Nanos,
     next_out: SeqNum,
@@ -117,6 +119,7 @@ impl ClientSession {
             config,
             state: ClientState::Idle,
             version: 0,
+            negotiated: false,
             request_timestamp: UtcNanos(0),
             asked: Nanos(0),
             next_out: SeqNum::FIRST,
@@ -164,6 +167,7 @@ impl ClientSession {
     /// Begins: the message to send. The session's version is the time, so that it grows over restarts.
     pub fn start(&mut self, now: Nanos, utc: UtcNanos) -> OrderEntry {
         self.version = utc.0.max(self.version + 1);
+        self.negotiated = false;
         self.state = ClientState::Negotiating;
         self.next_out = SeqNum::FIRST;
         self.expected = SeqNum::FIRST;
@@ -171,10 +175,10 @@ impl ClientSession {
         self.negotiate(now, utc)
     }
 
-    /// Begins again where the session was, after the transport broke: the message to send. What the server sent
-    /// meanwhile is asked for as soon as it answers.
+    /// Begins, or begins again where the session was after the transport broke or a refusal: the message to send. What
+    /// the server sent meanwhile is asked for as soon as it answers.
     pub fn resume(&mut self, now: Nanos, utc: UtcNanos) -> OrderEntry {
-        if self.version == 0 {
+        if !self.negotiated {
             return self.start(now, utc);
         }
         self.state = ClientState::Establishing;
@@ -218,6 +222,7 @@ impl ClientSession {
                 ) =>
             {
                 self.state = ClientState::Establishing;
+                self.negotiated = true;
                 let reply = Some(self.establish(now, utc));
                 ClientResponse { reply, action: ClientAction::None }
             }
@@ -248,6 +253,8 @@ impl ClientSession {
                 ) =>
             {
                 self.state = ClientState::Refused;
+                // A server that restarted has forgotten the negotiation; any other refusal leaves it standing.
+                self.negotiated = m.code != EstablishmentRejectCode::Unnegotiated;
                 ClientResponse::only(ClientAction::EstablishmentRefused(m.code))
             }
             OrderEntry::Sequence(m) if self.is_established() => {
@@ -286,7 +293,7 @@ impl ClientSession {
                 ClientResponse { reply, action: ClientAction::None }
             }
             ClientState::Establishing if now.since(self.asked) >= self.config.retry_ns => {
-                let reply = Some(self.start(now, utc));
+                let reply = Some(self.establish(now, utc));
                 ClientResponse { reply, action: ClientAction::None }
             }
             ClientState::Negotiating | ClientState::Establishing => ClientResponse::NOTHING,

@@ -236,6 +236,25 @@ fn a_session_is_bound_again_after_the_transport_broke() {
     assert_eq!(client.server_cl_ord_id(), ClOrdId(101));
 }
 
+/// The client noticed the break first: the server still holds the old binding, refuses, and nothing is lost by that.
+#[test]
+fn a_refused_binding_keeps_the_negotiation_unless_the_server_forgot_it() {
+    let (mut old_server, mut client) = up();
+    client.on_disconnect();
+    let refusal = old_server.on_message(Nanos(1), UTC, &client.resume(Nanos(1), UTC)).reply;
+    client.on_message(Nanos(1), UTC, &refusal.expect("a reject"));
+    assert_eq!(client.state(), ClientState::Refused);
+    old_server.on_disconnect();
+    let establish = client.resume(Nanos(2), UTC);
+    assert_eq!(old_server.on_message(Nanos(2), UTC, &establish).action, ServerAction::Up);
+
+    let mut restarted = server();
+    client.on_disconnect();
+    let refusal = restarted.on_message(Nanos(3), UTC, &client.resume(Nanos(3), UTC)).reply;
+    client.on_message(Nanos(3), UTC, &refusal.expect("a reject"));
+    assert!(matches!(client.resume(Nanos(4), UTC), OrderEntry::Negotiate(_)));
+}
+
 #[test]
 fn an_unanswered_negotiation_is_tried_again_with_a_larger_version() {
     let mut client = client_with([1; 32]);
