@@ -37,6 +37,20 @@ pub(super) const fn row(name: &'static str, help: &'static str) -> CounterRow {
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Gauge }
 }
+/// Every counter, sorted by agent.
+pub const COUNTERS: &[CounterRow] = &[
+    row("feed_packet_count", "Datagrams taken from packet sources."),
+    row("transport_admin_action_count", "Offers refused while Aeron rotated a term."),
+    row("transport_back_pressured_count", "Offers refused because a subscriber was behind."),
+    row("transport_down_code", "0 while the Aeron client is up, else the code it went down with."),
+    row("transport_driver_error_count", "Failed duty cycles of the embedded Aeron driver."),
+    row("transport_error_count", "Errors Aeron reported that did not end the client."),
+    row("transport_not_connected_count", "Offers refused because nobody subscribed."),
+    row("transport_refused_fragment_count", "Parts of messages longer than one frame, dropped."),
+    row("transport_refused_offer_count", "Offers refused as too long, or on a closed stream."),
+    row("transport_source_down_count", "Publishers that went."),
+    row("transport_source_up_count", "Publishers that came."),
+];
 
 /// Every counter that exists once, sorted by agent: the first word of its name. What every agent has is in
 /// [`AGENT_COUNTERS`](crate::telemetry::AGENT_COUNTERS).
