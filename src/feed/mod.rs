@@ -8,6 +8,8 @@ mod order_table;
 
 pub mod arbiter;
 pub mod book;
+pub mod capture;
+pub mod channel;
 pub mod itch50;
 pub mod moldudp64;
 

@@ -359,12 +359,12 @@ fn parse_record<'a>(
         Ok((_, record)) if record.caplen > 262_144 => Err(CaptureErrorKind::BadRecord),
         Ok(record) => Ok(record),
         Err(pcap_parser::nom::Err::Incomplete(_)) => Err(cut_or_bad(header, bytes)),
-        Err(
-            pcap_parser::nom::Err::Error(error) | pcap_parser::nom::Err::Failure(error),
-        ) => Err(match error {
-            PcapError::Incomplete(_) | PcapError::UnexpectedEof => cut_or_bad(header, bytes),
-            _ => CaptureErrorKind::BadRecord,
-        }),
+        Err(pcap_parser::nom::Err::Error(error) | pcap_parser::nom::Err::Failure(error)) => {
+            Err(match error {
+                PcapError::Incomplete(_) | PcapError::UnexpectedEof => cut_or_bad(header, bytes),
+                _ => CaptureErrorKind::BadRecord,
+            })
+        }
     }
 }
 

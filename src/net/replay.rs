@@ -83,9 +83,7 @@ impl CaptureSource {
     fn is_due(&self) -> bool {
         match self.due_ns.get(self.next) {
             None => true,
-            Some(&due_ns) => {
-                self.started.is_some_and(|started| self.now.since(started) >= due_ns)
-            }
+            Some(&due_ns) => self.started.is_some_and(|started| self.now.since(started) >= due_ns),
         }
     }
 }
