@@ -8,9 +8,11 @@ mod counter;
 mod hops;
 mod recorder;
 mod registry;
+mod table;
 
 pub use agent::{AGENT_COUNTERS, AgentMetrics};
 pub use counter::Counter;
 pub use hops::{HISTOGRAMS, HistogramRow};
 pub use recorder::{RECORDED_NS_MAX, Recorder, SIGNIFICANT_DIGITS, empty_histogram};
-pub use registry::{AGENTS_MAX, COUNTERS, CounterKind, CounterRow, Registry};
+pub use registry::{AGENTS_MAX, CounterKind, CounterRow, Registry};
+pub use table::COUNTERS;
