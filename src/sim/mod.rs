@@ -1,1 +1,10 @@
 //! A simulated exchange, a strategy, and faults: they drive the real topology.
+
+pub mod background;
+pub mod book;
+pub mod itch_out;
+pub mod matching;
+pub mod mold_out;
+pub mod order;
+pub mod prng;
+pub mod slab;
