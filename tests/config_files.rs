@@ -70,7 +70,8 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn write_key(path: &Path, text: &str, mode: u32) {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).expect("created");
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).expect("created");
     file.write_all(text.as_bytes()).expect("written");
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("whatever the umask");
 }
@@ -133,7 +134,11 @@ fn one_fault_is_one_line() {
     check("accounts = [7]", "accounts = [7, 8]", &["X"]);
     check("report_stream_id = 2001", "report_stream_id = 1001", &["X"]);
     check("report_stream_id = 2001", "report_stream_id = 3002", &["X"]);
-    check("report_channel = \"aeron:ipc\"\nreport_stream_id = 2001", "report_channel = \"aeron:udp\"\nreport_stream_id = 2001", &["X"]);
+    check(
+        "report_channel = \"aeron:ipc\"\nreport_stream_id = 2001",
+        "report_channel = \"aeron:udp\"\nreport_stream_id = 2001",
+        &["X"],
+    );
     check("line_b = \"239.1.1.2:26400\"", "line_b = \"239.1.1.1:26400\"", &["X"]);
     check("line_b = \"239.1.1.2:26400\"", "line_b = \"10.1.1.1:26400\"", &["X"]);
     check("line_b = \"239.1.1.2:26400\"", "line_b = \"239.1.1.2\"", &["X"]);
@@ -160,7 +165,11 @@ fn one_fault_is_one_line() {
     check("", "[runtime]\nfeed_core = 2\nentry_core = 2\nfeed_idle = \"pause\"\n", &["X"]);
     check("", "[runtime]\nentry_core = 2\nrisk_core = 3\ndriver_core = 4\n", &["X"]);
     check("", "[runtime]\nfeed_core = \"none\"\nentry_core = 5000\n", &["X"]);
-    check("", "[[account]]\nid = 7\nname = \"house\"\nmax_long = 1\nmax_short = 1\nmax_order_qty = 1\nmax_order_notional = 1\n", &["X"]);
+    check(
+        "",
+        "[[account]]\nid = 7\nname = \"house\"\nmax_long = 1\nmax_short = 1\nmax_order_qty = 1\nmax_order_notional = 1\n",
+        &["X"],
+    );
 }
 
 #[test]

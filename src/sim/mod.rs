@@ -1,9 +1,6 @@
 //! A simulated exchange, a strategy, and faults: they drive the real topology.
 
 pub mod account;
-pub mod prng;
-pub mod probe;
-pub mod strategy;
 pub mod background;
 pub mod book;
 pub mod itch_out;
@@ -11,4 +8,6 @@ pub mod matching;
 pub mod mold_out;
 pub mod order;
 pub mod prng;
+pub mod probe;
 pub mod slab;
+pub mod strategy;
