@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::types::Nanos;
 
-/// How far the process is in its life. Each agent is told of every change, in this order.
+/// How far the process is in its life. Each agent is told of every change, in this order; a process that is ended at once
+/// goes to [`Phase::Stopping`] from wherever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Phase {

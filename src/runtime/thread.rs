@@ -278,6 +278,10 @@ fn spin(
         let now = clock.now();
         let phase = context.lifecycle.phase();
         if phase > duty.phase() {
+            // A thread that slept through the start of the day is still told of it before its end.
+            if phase == Phase::Draining && duty.phase() == Phase::Starting {
+                duty.enter(Phase::Running, now);
+            }
             duty.enter(phase, now);
         }
         if phase == Phase::Stopping {
