@@ -12,7 +12,10 @@ fn examples(folder: &Path) -> (String, String, BTreeSet<String>) {
     let mut keys = BTreeSet::new();
     let mut section = String::new();
     for line in DEFAULT_TOML.lines() {
-        let line = line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line);
+        let line = line
+            .strip_prefix('#')
+            .filter(|rest| !rest.is_empty() && !rest.starts_with(' '))
+            .unwrap_or(line);
         text.push_str(line);
         text.push('\n');
         if line.starts_with('[') {
@@ -29,7 +32,8 @@ fn examples(folder: &Path) -> (String, String, BTreeSet<String>) {
             .mode(0o600)
             .open(folder.join(name))
             .expect("a key file");
-        std::io::Write::write_all(&mut file, "0123456789abcdef".repeat(4).as_bytes()).expect("written");
+        std::io::Write::write_all(&mut file, "0123456789abcdef".repeat(4).as_bytes())
+            .expect("written");
     }
     (folder.join("examples.toml").display().to_string(), text, keys)
 }
@@ -41,7 +45,11 @@ fn every_key_is_explained_and_every_explained_key_is_known() {
     let (config, known) = Config::from_layers(&[(&name, &text)]);
     let config = config.unwrap_or_else(|errors| panic!("the examples are sound:\n{errors}"));
     assert_eq!(written.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "not known");
-    assert_eq!(known.difference(&written).collect::<Vec<_>>(), Vec::<&String>::new(), "not explained");
+    assert_eq!(
+        known.difference(&written).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "not explained"
+    );
     assert_eq!((config.sessions.len(), config.channels.len(), config.venues.len()), (1, 2, 1));
     assert_eq!(config.sessions[0].key.0[..2], [0x01, 0x23]);
 }
@@ -50,7 +58,11 @@ fn every_key_is_explained_and_every_explained_key_is_known() {
 fn every_key_stands_below_an_explanation() {
     let mut explained = false;
     for (index, line) in DEFAULT_TOML.lines().enumerate() {
-        let key = line.strip_prefix('#').unwrap_or(line).split_once(" = ").filter(|(key, _)| !key.contains(' '));
+        let key = line
+            .strip_prefix('#')
+            .unwrap_or(line)
+            .split_once(" = ")
+            .filter(|(key, _)| !key.contains(' '));
         if line.starts_with("# ") {
             explained = true;
         } else if line.is_empty() {
@@ -86,6 +98,8 @@ fn what_is_written_is_printed() {
 #[test]
 fn without_a_file_nothing_can_trade() {
     let config = Config::default();
-    assert!(config.sessions.is_empty() && config.instruments.is_empty() && config.venues.is_empty());
+    assert!(
+        config.sessions.is_empty() && config.instruments.is_empty() && config.venues.is_empty()
+    );
     assert_eq!(Config::from_toml(DEFAULT_NAME, DEFAULT_TOML).expect("sound"), config);
 }
