@@ -91,6 +91,11 @@ impl Config {
     /// Reads texts over each other; also gives every key that was looked for, as `section.key`.
     fn from_layers(texts: &[(&str, &str)]) -> (Result<Config, ConfigErrors>, BTreeSet<String>) {
         let (mut reader, roots) = reader::Reader::new(texts);
+        if reader.has_faults() {
+            // What a broken text means is guesswork; more faults would only hide the first.
+            let (errors, known) = reader.finish();
+            return (Err(ConfigErrors(errors)), known);
+        }
         let name = texts.last().map_or("", |(name, _)| *name);
         let folder = Path::new(name).parent().unwrap_or(Path::new(""));
         let config = parse::config(&mut reader, &roots, folder);

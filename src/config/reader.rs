@@ -72,6 +72,11 @@ impl<'t> Reader<'t> {
         (self.errors, self.known)
     }
 
+    /// Whether anything was found wrong.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Notes a fault.
     pub(super) fn refuse(&mut self, place: Place, key: &str, message: impl fmt::Display) {
         let layer = &self.layers[place.layer];
