@@ -118,7 +118,7 @@ fn driver_killed_and_started_again() {
     let reason = goes_down(&mut client, &mut publication, &mut subscription);
     assert_eq!(reason, DownReason::DriverTimeout);
     let noticed_ms = now().since(killed) / 1_000_000;
-    println!("driver death noticed after {noticed_ms} ms");
+    eprintln!("driver death noticed after {noticed_ms} ms");
 
     // The killed driver's directory does not keep the next one from starting.
     let _second = driver(&directory);
@@ -203,7 +203,7 @@ fn publisher_killed(channel: &str) {
         subscription.next_event()
     });
     assert_eq!(gone, StreamEvent::SourceDown(source));
-    println!("{channel}: told after {} ms, {rest} left", now().since(killed) / 1_000_000);
+    eprintln!("{channel}: told after {} ms, {rest} left", now().since(killed) / 1_000_000);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_bad_channel_is_named_with_what_aeron_says() {
             assert!(matches!(error, TransportError::Stream { .. }), "{text}");
             assert!(text.contains(&format!("`{channel}` stream {STREAM}: ")), "{text}");
             assert!(!text.ends_with(": "), "Aeron says why: {text}");
-            println!("{kind}: {text}");
+            eprintln!("{kind}: {text}");
         }
     }
     // The client lives on.
@@ -390,5 +390,5 @@ fn no_driver_at_all() {
     let text = error.to_string();
     assert!(matches!(error, TransportError::Client { .. }), "{text}");
     assert!(text.contains(directory.0.to_str().expect("ASCII")), "{text}");
-    println!("{text}");
+    eprintln!("{text}");
 }

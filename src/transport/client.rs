@@ -288,7 +288,17 @@ fn open(
     directory: &CString,
     shared: &Rc<Shared>,
 ) -> Result<Aeron, AeronCError> {
-    let context = AeronContext::new()?;
+    let context = AeronContext::new().map_err(AeronCError::capture_errmsg)?;
+    // The text is taken while the context lives, before its end can put another over it.
+    open_in(&context, config, directory, shared).map_err(AeronCError::capture_errmsg)
+}
+
+fn open_in(
+    context: &AeronContext,
+    config: &AeronConfig,
+    directory: &CString,
+    shared: &Rc<Shared>,
+) -> Result<Aeron, AeronCError> {
     context.set_dir(directory)?;
     context.set_use_conductor_agent_invoker(true)?;
     context.set_pre_touch_mapped_memory(config.pre_touch)?;
@@ -296,7 +306,7 @@ fn open(
     context.set_keepalive_interval_ns(config.timer_interval_ns())?;
     let told = Rc::clone(shared);
     context.set_error_handler(Some(move |code: i32, text: &str| told.on_error(code, text)))?;
-    let aeron = Aeron::new(&context)?;
+    let aeron = Aeron::new(context)?;
     aeron.start()?;
     Ok(aeron)
 }

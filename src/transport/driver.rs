@@ -12,6 +12,10 @@ use crate::transport::{AeronConfig, DriverIdle, DriverMode, TransportError};
 /// Runs of an embedded driver before the first client comes, so that it has nothing left to set up.
 const FIRST_RUNS: usize = 10;
 
+/// Room for 8192 of Aeron's counters of 128 bytes, a dozen a stream; their names take four times as much. The least that
+/// Aeron takes; its own default is eight times that.
+const COUNTERS_BYTES: usize = 1 << 20;
+
 /// A running media driver. Stops when dropped; clients that are left see [`crate::transport::TransportDown`].
 ///
 /// One of [`DriverMode::Invoker`] does nothing but in [`Driver::service`]. Several drivers may run in one process, each
@@ -93,12 +97,20 @@ impl Driver {
 }
 
 fn start_embedded(config: &AeronConfig) -> Result<AeronDriver, AeronCError> {
-    let context = AeronDriverContext::new()?;
-    place_files(&context, config)?;
-    set_lengths(&context, config)?;
-    set_times(&context, config)?;
-    set_threads(&context, config)?;
-    let driver = AeronDriver::new(&context)?;
+    let context = AeronDriverContext::new().map_err(AeronCError::capture_errmsg)?;
+    // The text is taken while the context lives: its end may fail as well, and would put its own text over this one.
+    start_in(&context, config).map_err(AeronCError::capture_errmsg)
+}
+
+fn start_in(
+    context: &AeronDriverContext,
+    config: &AeronConfig,
+) -> Result<AeronDriver, AeronCError> {
+    place_files(context, config)?;
+    set_lengths(context, config)?;
+    set_times(context, config)?;
+    set_threads(context, config)?;
+    let driver = AeronDriver::new(context)?;
     let invoker = config.mode == DriverMode::Invoker;
     driver.start(invoker)?;
     if invoker {
@@ -127,6 +139,7 @@ fn set_lengths(context: &AeronDriverContext, config: &AeronConfig) -> Result<(),
     context.set_mtu_length(config.mtu_bytes)?;
     context.set_ipc_mtu_length(config.ipc_mtu_bytes)?;
     context.set_rcv_initial_window_length(config.receive_window_bytes)?;
+    context.set_counters_buffer_length(COUNTERS_BYTES)?;
     if config.socket_send_bytes > 0 {
         context.set_socket_so_sndbuf(config.socket_send_bytes)?;
     }
@@ -144,6 +157,8 @@ fn set_times(context: &AeronDriverContext, config: &AeronConfig) -> Result<(), A
     context.set_client_liveness_timeout_ns(liveness_ns)?;
     context.set_image_liveness_timeout_ns(config.image_liveness_ms * MS)?;
     context.set_publication_connection_timeout_ns(config.image_liveness_ms * MS)?;
+    // How long a UDP publisher that left stays for repeats. Subscribers are told of its end after that.
+    context.set_publication_linger_timeout_ns((config.image_liveness_ms * MS).min(5_000 * MS))?;
     // Aeron demands that a claim of a dead client is released after the client is known to be dead.
     context.set_publication_unblock_timeout_ns((15_000 * MS).max(2 * liveness_ns))?;
     Ok(())
