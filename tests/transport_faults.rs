@@ -146,6 +146,19 @@ fn old_streams_may_be_dropped_after_the_new_client_was_made() {
     assert_eq!(receive(&mut [&mut client], &mut subscription).1, b"after");
 }
 
+#[test]
+fn driver_ended_in_good_order() {
+    let directory = Directory::new();
+    let config = AeronConfig { mode: DriverMode::Shared, ..directory.alert() };
+    let driver = postern::transport::Driver::start(&config).expect("started");
+    let mut client = Client::connect(&config).expect("connected");
+    let (mut publication, mut subscription) = open(&mut client, "aeron:ipc");
+    send(&mut [&mut client], &mut publication, b"before");
+    drop(driver);
+    let reason = goes_down(&mut client, &mut publication, &mut subscription);
+    assert_eq!(reason, DownReason::DriverTimeout);
+}
+
 /// Blocks this thread for longer than the client may be silent.
 fn stall(config: &AeronConfig) {
     let end = now().plus(config.client_liveness_ms * 1_500_000);
@@ -374,6 +387,7 @@ fn a_bad_channel_is_named_with_what_aeron_says() {
             assert!(matches!(error, TransportError::Stream { .. }), "{text}");
             assert!(text.contains(&format!("`{channel}` stream {STREAM}: ")), "{text}");
             assert!(!text.ends_with(": "), "Aeron says why: {text}");
+            assert!(!text.contains('\n'), "in one line: {text}");
             eprintln!("{kind}: {text}");
         }
     }

@@ -32,7 +32,7 @@ fn child() {
 }
 
 #[test]
-fn a_killed_driver_s_directory_is_taken_over_at_once() {
+fn a_killed_driver_s_directory_is_taken_over_within_seconds() {
     let directory = Directory::new();
     let mut killed = Process::start("driver", &[directory.0.to_str().expect("ASCII")]);
     killed.wait_ready();
@@ -67,6 +67,18 @@ fn a_live_driver_is_never_robbed_of_its_directory() {
     assert_eq!(error, TransportError::DirectoryInUse { directory: directory.0.clone(), pid });
     assert!(error.to_string().contains("another directory"), "{error}");
     Client::connect(&directory.calm()).expect("it goes on serving clients");
+}
+
+#[test]
+fn two_drivers_of_one_thread_cannot_share_a_directory() {
+    let directory = Directory::new();
+    let first = Driver::start(&directory.calm()).expect("started");
+    let error = Driver::start(&directory.calm()).expect_err("it is in use");
+    let pid = i64::from(std::process::id());
+    assert_eq!(error, TransportError::DirectoryInUse { directory: directory.0.clone(), pid });
+    assert!(directory.0.join("cnc.dat").exists(), "the first is not touched");
+    drop(first);
+    Driver::start(&directory.calm()).expect("it is free again");
 }
 
 #[test]

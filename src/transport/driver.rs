@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusteron_media_driver::bindings::{aeron_thread_naming_enum, aeron_threading_mode_enum};
 use rusteron_media_driver::{AeronCError, AeronDriver, AeronDriverContext, AeronIdleStrategyKind};
 
-use crate::transport::directory::{c_path, prepare};
+use crate::transport::directory::{Claimed, c_path, prepare};
 use crate::transport::{AeronConfig, DriverIdle, DriverMode, TransportError};
 
 /// Runs of an embedded driver before the first client comes, so that it has nothing left to set up.
@@ -22,6 +22,8 @@ const COUNTERS_BYTES: usize = 1 << 20;
 /// in a directory of its own.
 pub struct Driver {
     inner: Option<AeronDriver>,
+    // After the driver: the directory is in use until it has ended.
+    _claimed: Option<Claimed>,
     mode: DriverMode,
     directory: PathBuf,
     // Kept to the thread that started it: what runs it must be one thread.
@@ -39,7 +41,8 @@ impl fmt::Debug for Driver {
 
 impl Driver {
     /// Starts the configured driver; an external one is only named, and looked for when a client is made. Takes a few
-    /// milliseconds; up to three seconds where a dead driver's directory names a process id that is in use again.
+    /// milliseconds; over what a driver left that was killed less than 1.25 seconds ago, until that time is over, and up to
+    /// three seconds where its process id is in use again.
     ///
     /// Environment variables of Aeron's (`AERON_…`) set what the configuration does not.
     ///
@@ -47,18 +50,20 @@ impl Driver {
     /// A bad setting, a directory in use, too little memory, or what Aeron says.
     pub fn start(config: &AeronConfig) -> Result<Driver, TransportError> {
         config.check()?;
-        let inner = match config.mode {
-            DriverMode::External => None,
+        let (inner, claimed) = match config.mode {
+            DriverMode::External => (None, None),
             DriverMode::Invoker | DriverMode::Shared | DriverMode::Dedicated => {
-                prepare(config)?;
-                Some(start_embedded(config).map_err(|error| TransportError::Driver {
+                let claimed = prepare(config)?;
+                let driver = start_embedded(config).map_err(|error| TransportError::Driver {
                     directory: config.directory.clone(),
-                    why: error.get_last_err_message().to_owned(),
-                })?)
+                    why: aeron_text(&error),
+                })?;
+                (Some(driver), Some(claimed))
             }
         };
         Ok(Driver {
             inner,
+            _claimed: claimed,
             mode: config.mode,
             directory: config.directory.clone(),
             _one_thread: std::marker::PhantomData,
@@ -94,6 +99,11 @@ impl Driver {
     pub fn directory(&self) -> &Path {
         &self.directory
     }
+}
+
+/// What Aeron says, in one line.
+fn aeron_text(error: &AeronCError) -> String {
+    crate::transport::error::one_line(error.get_last_err_message())
 }
 
 fn start_embedded(config: &AeronConfig) -> Result<AeronDriver, AeronCError> {
