@@ -201,11 +201,12 @@ fn our_thread_stalls_with_the_driver_on_it() {
 fn publisher_killed(channel: &str) {
     let directory = Directory::new();
     let _driver = driver(&directory);
-    let mut client = Client::start(&external(&directory)).expect("started");
-    let mut subscription = client.add_subscription(channel, STREAM).expect("subscribed");
     let told = [directory.0.to_str().expect("ASCII"), channel];
     let mut publisher = Process::start("publisher", &told);
+    // Waits without giving signs of life, so before there is a client.
     let source = publisher.next_said().parse().expect("its session id");
+    let mut client = Client::start(&external(&directory)).expect("started");
+    let mut subscription = client.add_subscription(channel, STREAM).expect("subscribed");
     assert_eq!(event(&mut [&mut client], &mut subscription), StreamEvent::SourceUp(source));
     assert_eq!(receive(&mut [&mut client], &mut subscription), (source, b"message".to_vec()));
     publisher.kill();
@@ -233,13 +234,12 @@ fn publisher_killed_udp() {
 fn subscriber_killed(channel: &str) {
     let directory = Directory::new();
     let _driver = driver(&directory);
-    let mut client = Client::start(&external(&directory)).expect("started");
-    let mut publication = client.add_publication(channel, STREAM).expect("published");
-    assert_eq!(offer(&mut publication, b"message"), Err(OfferError::NotConnected));
     let told = [directory.0.to_str().expect("ASCII"), channel];
     let mut subscriber = Process::start("subscriber", &told);
-    // It asks the driver, which has threads of its own.
+    // Waits without giving signs of life, so before there is a client.
     subscriber.wait_ready();
+    let mut client = Client::start(&external(&directory)).expect("started");
+    let mut publication = client.add_publication(channel, STREAM).expect("published");
     send(&mut [&mut client], &mut publication, b"message");
     subscriber.kill();
     let mut back_pressured = false;

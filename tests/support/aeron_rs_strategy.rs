@@ -1,4 +1,5 @@
 //! A strategy that is not ours: the pure-Rust Aeron client `aeron-rs`, which shares no code with the gateway's.
+//! The test binary that includes this file has `support/transport.rs` as its module `support`.
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::disallowed_types, reason = "that client hands its streams out in mutexes")]
 
