@@ -26,7 +26,7 @@ impl SplitMix {
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "nothing is below 0");
-        let high = (self.next_u64() >> 32) * u64::from(bound) >> 32;
+        let high = ((self.next_u64() >> 32) * u64::from(bound)) >> 32;
         u32::try_from(high).expect("less than a u32")
     }
 }
