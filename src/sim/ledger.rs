@@ -1,5 +1,6 @@
 //! What the simulated exchange remembers for the account at the end: participants' orders, their fills, the books.
 
+use crate::feed::BookDigest;
 use crate::sim::matching::{Exchange, VenueInstrument};
 use crate::sim::order::{Order, OwnerId};
 use crate::sim::slab::at;
@@ -159,6 +160,24 @@ impl VenueLedger {
             message_count: 0,
             packet_drop_count: 0,
         }
+    }
+
+    /// The digest of the books: a feed that followed every published message has the same ([`BookDigest`]).
+    pub fn digest(&self) -> u64 {
+        let mut books: Vec<_> = self.books.iter().filter(|book| book.order_count() > 0).collect();
+        books.sort_unstable_by_key(|book| book.instrument.symbol);
+        let mut digest = BookDigest::new();
+        for book in books {
+            digest.book(book.instrument.symbol);
+            for (side, levels) in [(Side::Buy, &book.bids), (Side::Sell, &book.asks)] {
+                for level in levels {
+                    for order in &level.orders {
+                        digest.order(side, level.price, order.qty, order.reference);
+                    }
+                }
+            }
+        }
+        digest.finish()
     }
 
     /// Notes an order, and returns its place; `None` where there is no room.
