@@ -1,5 +1,6 @@
 //! A simulated exchange, a strategy, and faults: they drive the real topology.
 
+pub mod account;
 pub mod background;
 pub mod book;
 mod desk;
@@ -12,3 +13,6 @@ pub mod prng;
 mod seat;
 pub mod slab;
 pub mod venue;
+pub mod probe;
+pub mod slab;
+pub mod strategy;
