@@ -3,11 +3,16 @@
 pub mod account;
 pub mod background;
 pub mod book;
+mod desk;
 pub mod itch_out;
+pub mod ledger;
 pub mod matching;
 pub mod mold_out;
 pub mod order;
 pub mod prng;
+mod seat;
+pub mod slab;
+pub mod venue;
 pub mod probe;
 pub mod slab;
 pub mod strategy;

@@ -53,4 +53,29 @@ pub const COUNTERS: &[CounterRow] = &[
     row("transport_refused_offer_count", "Offers refused as too long, or on a closed stream."),
     row("transport_source_down_count", "Publishers that went."),
     row("transport_source_up_count", "Publishers that came."),
+    row(
+        "venue_background_step_count",
+        "Steps taken by the simulated exchange's background participants.",
+    ),
+    row(
+        "venue_cancel_count",
+        "Orders the simulated exchange cancelled, on request or on disconnect.",
+    ),
+    row("venue_malformed_count", "Messages the simulated exchange could not decode."),
+    gauge("venue_open_order_count", "Orders open at the simulated exchange, of all owners."),
+    row("venue_order_count", "New orders participants sent to the simulated exchange."),
+    gauge(
+        "venue_packet_count",
+        "Market data packets the simulated exchange sent, each line's counted.",
+    ),
+    gauge("venue_packet_drop_count", "Market data packets for which a line had no room."),
+    row(
+        "venue_pressure_count",
+        "Duty cycles in which requests stayed unread because reports waited.",
+    ),
+    row("venue_refused_count", "Session requests and messages the simulated exchange refused."),
+    row("venue_reject_count", "New orders, cancels and replaces the simulated exchange rejected."),
+    row("venue_report_count", "Reports the simulated exchange sent to participants."),
+    row("venue_session_down_count", "Participants' sessions that ended."),
+    row("venue_trade_count", "Trades in which a participant's order took part."),
 ];
