@@ -40,54 +40,6 @@ pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow 
     CounterRow { name, help, kind: CounterKind::Gauge }
 }
 
-/// Every counter that exists once, sorted by agent: the first word of its name. What every agent has is in
-/// [`AGENT_COUNTERS`](crate::telemetry::AGENT_COUNTERS).
-pub const COUNTERS: &[CounterRow] = &[
-    row("feed_packet_count", "Datagrams taken from packet sources."),
-    row("journal_segment_count", "Segments made ready by the journal."),
-    row(
-        "journal_segment_failure_count",
-        "Segments that could not be made: disk full, or a failing file system.",
-    ),
-    gauge("journal_segment_ready_count", "Segments made ready and not yet begun."),
-    row("journal_segment_sealed_count", "Full segments cut to size, flushed and renamed."),
-    row(
-        "risk_answer_unexpected_count",
-        "Answers of venue or router to requests that were not on their way.",
-    ),
-    row(
-        "risk_back_pressure_count",
-        "Inputs left unread for a cycle because a ring out or the journal had no room.",
-    ),
-    row("risk_cancel_approved_count", "Cancels passed to the router, those of sweeps too."),
-    row(
-        "risk_cancel_beyond_reserve_count",
-        "Cancels beyond the reserve of their session; they passed.",
-    ),
-    row("risk_execution_count", "Executions that changed an order."),
-    row("risk_execution_duplicate_count", "Executions that said nothing new."),
-    row(
-        "risk_execution_gap_count",
-        "Executions whose cumulative quantity told of trades that were not reported.",
-    ),
-    row("risk_execution_late_count", "Executions of orders that were closed already."),
-    row("risk_execution_unknown_count", "Executions of orders that are not known."),
-    row(
-        "risk_input_invalid_count",
-        "Inputs that are no message, not for this ring, or of something not configured.",
-    ),
-    row("risk_journal_full_count", "Orders and replaces refused because the journal had no room."),
-    gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
-    row("risk_order_approved_count", "New orders approved."),
-    gauge("risk_order_open_count", "Orders open as risk sees them."),
-    row(
-        "risk_overfill_count",
-        "Trades beyond the quantity of their order; they count into the position.",
-    ),
-    row("risk_replace_approved_count", "Replaces approved."),
-    row("risk_request_denied_count", "Requests denied, for whatever reason."),
-];
-
 /// Most agents one process has.
 pub const AGENTS_MAX: usize = 32;
 
