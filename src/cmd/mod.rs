@@ -3,3 +3,4 @@
 pub mod ctl;
 pub mod hist;
 pub mod output;
+pub mod replay;

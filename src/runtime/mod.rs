@@ -8,6 +8,7 @@ mod clock;
 mod cores;
 mod duty;
 mod idle;
+pub mod layout;
 mod lifecycle;
 pub mod memory;
 mod supervisor;

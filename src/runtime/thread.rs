@@ -200,6 +200,7 @@ pub(super) fn run(spec: ThreadSpec, context: &ThreadContext) {
     };
     context.report(Report::Started { agents: duty.agent_names() });
     while context.lifecycle.phase() == Phase::Starting {
+        guard(&mut duty, context, |duty| duty.wait(context.clock.now()));
         sys::nanosleep(Duration::from_micros(100));
     }
     let mut idler = Idler::new(idle);
@@ -278,6 +279,10 @@ fn spin(
         let now = clock.now();
         let phase = context.lifecycle.phase();
         if phase > duty.phase() {
+            // A thread that slept through the start of the day is still told of it before its end.
+            if phase == Phase::Draining && duty.phase() == Phase::Starting {
+                duty.enter(Phase::Running, now);
+            }
             duty.enter(phase, now);
         }
         if phase == Phase::Stopping {

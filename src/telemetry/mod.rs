@@ -11,6 +11,7 @@ mod link;
 mod recorder;
 mod registry;
 mod snapshot;
+mod table;
 
 pub mod hlog;
 pub mod hlog_reader;
@@ -23,5 +24,6 @@ pub(crate) use latency::plain_table;
 pub use latency::{Latency, human_ns, latency_table};
 pub use link::{LinkGauge, Need};
 pub use recorder::{RECORDED_NS_MAX, Recorder, SIGNIFICANT_DIGITS, empty_histogram};
-pub use registry::{AGENTS_MAX, COUNTERS, CounterKind, CounterRow, LINKS_MAX, Registry};
+pub use registry::{AGENTS_MAX, CounterKind, CounterRow, LINKS_MAX, Registry};
 pub use snapshot::{AgentValue, CounterValue, HistogramValue, Intervals, LinkValue, Snapshot};
+pub use table::COUNTERS;

@@ -1,4 +1,4 @@
-//! Every counter there is, with its help: the one table that code, metrics and documentation share.
+//! The numbers of one process: a writer's handle of each counter and histogram.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,6 +7,7 @@ use crate::telemetry::counter::{BLOCK_CELLS, Block};
 use crate::telemetry::hops::HISTOGRAMS;
 use crate::telemetry::link::{LinkCell, LinkGauge, Need};
 use crate::telemetry::recorder::Cells;
+use crate::telemetry::table::COUNTERS;
 use crate::telemetry::{Counter, Recorder};
 
 /// How a number moves.
@@ -34,17 +35,10 @@ pub(super) const fn row(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Counter }
 }
 
-/// A row whose number goes up and down.
+/// A row whose number moves both ways.
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Gauge }
 }
-
-/// Every counter that exists once, sorted by agent: the first word of its name. What every agent has is in
-/// [`AGENT_COUNTERS`](crate::telemetry::AGENT_COUNTERS).
-pub const COUNTERS: &[CounterRow] = &[
-    row("feed_packet_count", "Datagrams taken from packet sources."),
-    gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
-];
 
 /// Most agents one process has.
 pub const AGENTS_MAX: usize = 32;
