@@ -261,6 +261,7 @@ impl Engine {
             order_qty: request.order_qty,
             security_id: request.security_id,
             account: request.account,
+            session_id: request.session_id,
             sent_delta: now.delta32(request.ingress_time),
             side: request.side,
             ord_type: request.ord_type,

@@ -1,11 +1,13 @@
-//! Every counter there is, with its help: the one table that code, metrics and documentation share.
+//! The numbers of one process: a writer's handle of each counter and histogram.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::telemetry::agent::AgentMetrics;
 use crate::telemetry::counter::{BLOCK_CELLS, Block};
 use crate::telemetry::hops::HISTOGRAMS;
+use crate::telemetry::link::{LinkCell, LinkGauge, Need};
 use crate::telemetry::recorder::Cells;
+use crate::telemetry::table::COUNTERS;
 use crate::telemetry::{Counter, Recorder};
 
 /// How a number moves.
@@ -33,61 +35,16 @@ pub(super) const fn row(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Counter }
 }
 
-/// A row whose number goes up and down.
+/// A row whose number moves both ways.
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Gauge }
 }
 
-/// Every counter that exists once, sorted by agent: the first word of its name. What every agent has is in
-/// [`AGENT_COUNTERS`](crate::telemetry::AGENT_COUNTERS).
-pub const COUNTERS: &[CounterRow] = &[
-    row("feed_packet_count", "Datagrams taken from packet sources."),
-    row("journal_segment_count", "Segments made ready by the journal."),
-    row(
-        "journal_segment_failure_count",
-        "Segments that could not be made: disk full, or a failing file system.",
-    ),
-    gauge("journal_segment_ready_count", "Segments made ready and not yet begun."),
-    row("journal_segment_sealed_count", "Full segments cut to size, flushed and renamed."),
-    row(
-        "risk_answer_unexpected_count",
-        "Answers of venue or router to requests that were not on their way.",
-    ),
-    row(
-        "risk_back_pressure_count",
-        "Inputs left unread for a cycle because a ring out or the journal had no room.",
-    ),
-    row("risk_cancel_approved_count", "Cancels passed to the router, those of sweeps too."),
-    row(
-        "risk_cancel_beyond_reserve_count",
-        "Cancels beyond the reserve of their session; they passed.",
-    ),
-    row("risk_execution_count", "Executions that changed an order."),
-    row("risk_execution_duplicate_count", "Executions that said nothing new."),
-    row(
-        "risk_execution_gap_count",
-        "Executions whose cumulative quantity told of trades that were not reported.",
-    ),
-    row("risk_execution_late_count", "Executions of orders that were closed already."),
-    row("risk_execution_unknown_count", "Executions of orders that are not known."),
-    row(
-        "risk_input_invalid_count",
-        "Inputs that are no message, not for this ring, or of something not configured.",
-    ),
-    row("risk_journal_full_count", "Orders and replaces refused because the journal had no room."),
-    gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
-    row("risk_order_approved_count", "New orders approved."),
-    gauge("risk_order_open_count", "Orders open as risk sees them."),
-    row(
-        "risk_overfill_count",
-        "Trades beyond the quantity of their order; they count into the position.",
-    ),
-    row("risk_replace_approved_count", "Replaces approved."),
-    row("risk_request_denied_count", "Requests denied, for whatever reason."),
-];
-
 /// Most agents one process has.
 pub const AGENTS_MAX: usize = 32;
+
+/// Most links one process has.
+pub const LINKS_MAX: usize = 256;
 
 /// The counters and histograms of one process. Cheap to clone; clones share the numbers.
 ///
@@ -105,6 +62,8 @@ pub(super) struct Shared {
     pub(super) histograms: Box<[OnceLock<Arc<Cells>>]>,
     /// In the order in which they were asked for; the first empty one ends the list.
     pub(super) agents: [OnceLock<(&'static str, Arc<Block>)>; AGENTS_MAX],
+    /// As `agents`.
+    pub(super) links: Box<[OnceLock<Arc<LinkCell>>]>,
 }
 
 impl Registry {
@@ -115,6 +74,7 @@ impl Registry {
                 counters: place(COUNTERS),
                 histograms: HISTOGRAMS.iter().map(|_| OnceLock::new()).collect(),
                 agents: std::array::from_fn(|_| OnceLock::new()),
+                links: (0..LINKS_MAX).map(|_| OnceLock::new()).collect(),
             }),
         }
     }
@@ -162,6 +122,22 @@ impl Registry {
             }
         }
         panic!("more than {AGENTS_MAX} agents");
+    }
+
+    /// The state of the link `name`, such as `venue sim` or `channel 1`. Asked again, the same state.
+    ///
+    /// # Panics
+    /// If there are more than [`LINKS_MAX`] links: the configuration holds no more.
+    pub fn link(&self, name: &str, need: Need) -> LinkGauge {
+        for slot in &self.shared.links {
+            let is_up = false.into();
+            let link =
+                slot.get_or_init(|| Arc::new(LinkCell { name: name.to_owned(), need, is_up }));
+            if link.name == name {
+                return LinkGauge::over(Arc::clone(link));
+            }
+        }
+        panic!("more than {LINKS_MAX} links");
     }
 }
 
