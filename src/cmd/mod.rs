@@ -2,5 +2,6 @@
 
 pub mod ctl;
 pub mod hist;
+pub mod journal;
 pub mod output;
 pub mod replay;
