@@ -134,7 +134,7 @@ impl Bench {
             security_id: InstrumentId(1 + number % 2),
             account: AccountId(1),
             sent_delta: 0,
-            side: if number % 3 == 0 { Side::Buy } else { Side::Sell },
+            side: if number.is_multiple_of(3) { Side::Buy } else { Side::Sell },
             ord_type: OrdType::Limit,
             time_in_force: TimeInForce::Day,
         }

@@ -96,7 +96,12 @@ impl Bench {
             | Journal::VenueLink(_)
             | Journal::RouterRefusal(_) => &mut self.router_risk,
             Journal::ReferencePrice(_) | Journal::FeedStatus(_) => &mut self.feed_risk,
-            _ => &mut self.entry_risk,
+            Journal::OrderRequest(_)
+            | Journal::CancelRequest(_)
+            | Journal::ReplaceRequest(_)
+            | Journal::MassCancelRequest(_)
+            | Journal::SessionLink(_) => &mut self.entry_risk,
+            other => panic!("{other:?} is no input"),
         };
         let mut bytes = [0; 128];
         let length = input.encode(&mut bytes);

@@ -115,7 +115,12 @@ impl World {
             Journal::KillCommand(_) => &mut self.control_risk,
             Journal::VenueExecution(_) | Journal::VenueLink(_) => &mut self.router_risk,
             Journal::ReferencePrice(_) | Journal::FeedStatus(_) => &mut self.feed_risk,
-            _ => &mut self.entry_risk,
+            Journal::OrderRequest(_)
+            | Journal::CancelRequest(_)
+            | Journal::ReplaceRequest(_)
+            | Journal::MassCancelRequest(_)
+            | Journal::SessionLink(_) => &mut self.entry_risk,
+            other => panic!("{other:?} is no input"),
         };
         let mut bytes = [0; 128];
         let length = input.encode(&mut bytes);
@@ -125,7 +130,7 @@ impl World {
     }
 
     fn order(&mut self) -> OrderRequest {
-        let price = 9_000 + i64::try_from(self.desk.next_id).unwrap();
+        let price = 9_000 + i64::try_from(self.desk.next_id).expect("it fits");
         self.desk.limit(Side::Buy, cents(price), 20)
     }
 

@@ -37,7 +37,7 @@ fn quantity_limit_may_be_reached() {
     boundary(
         [(990, Ok(())), (1000, Ok(())), (1010, Err(DenyReason::QtyAboveLimit))],
         |desk, qty| {
-            let order = desk.limit(Side::Buy, cents(9_000), u32::try_from(qty).unwrap());
+            let order = desk.limit(Side::Buy, cents(9_000), u32::try_from(qty).expect("it fits"));
             outcome(desk.send(order))
         },
     );
@@ -60,7 +60,7 @@ fn lot_and_smallest_quantity() {
     boundary(
         [(10, Err(DenyReason::QtyBelowMin)), (20, Ok(())), (21, Err(DenyReason::QtyOffLot))],
         |desk, qty| {
-            let order = desk.limit(Side::Buy, cents(10_000), u32::try_from(qty).unwrap());
+            let order = desk.limit(Side::Buy, cents(10_000), u32::try_from(qty).expect("it fits"));
             outcome(desk.send(order))
         },
     );
@@ -103,7 +103,7 @@ fn collar_looks_at_passive_prices_only_where_it_is_told_to() {
     let mut desk = Desk::new(&config);
     let order = desk.limit(Side::Buy, cents(1), 20);
     assert!(desk.send(order).is_ok());
-    let collar = config.instruments[0].collar.as_mut().unwrap();
+    let collar = config.instruments[0].collar.as_mut().expect("it fits");
     (collar.sides, collar.reference) = (CollarSides::Both, CollarReference::Mid);
     let mut desk = Desk::new(&config);
     for (price, expected) in [
@@ -120,7 +120,7 @@ fn collar_looks_at_passive_prices_only_where_it_is_told_to() {
 #[test]
 fn collar_uses_ticks_where_they_reach_further() {
     let mut config = config();
-    let collar = config.instruments[0].collar.as_mut().unwrap();
+    let collar = config.instruments[0].collar.as_mut().expect("it fits");
     collar.band.basis_points = 1;
     let mut desk = Desk::new(&config);
     for (price, expected) in [(10_006, Ok(())), (10_007, Err(DenyReason::PriceOutsideCollar))] {
@@ -143,7 +143,7 @@ fn market_order_is_priced_at_the_protected_touch() {
     assert_eq!(outcome(market(&mut desk(), 900)), Err(DenyReason::NotionalAboveLimit));
     // The protected price must be within the collar too.
     let mut wide = config();
-    wide.instruments[0].market_protection.as_mut().unwrap().basis_points = 101;
+    wide.instruments[0].market_protection.as_mut().expect("it fits").basis_points = 101;
     assert_eq!(outcome(market(&mut Desk::new(&wide), 20)), Err(DenyReason::PriceOutsideCollar));
     wide.instruments[0].market_protection = None;
     assert_eq!(outcome(market(&mut Desk::new(&wide), 20)), Err(DenyReason::MarketOrderNotAllowed));
@@ -298,7 +298,7 @@ fn extremes_deny_and_never_panic() {
                         if ord_type == OrdType::Market {
                             order.price = None;
                         }
-                        drop(desk.send(order));
+                        let _ = desk.send(order);
                     }
                 }
             }
@@ -406,7 +406,7 @@ fn mass_cancel_answers_with_what_it_takes_in() {
 #[test]
 fn identical_orders_in_a_row_are_denied_until_something_differs() {
     let mut desk = desk();
-    let mut alike = |desk: &mut Desk, qty| {
+    let alike = |desk: &mut Desk, qty| {
         let order = desk.limit(Side::Buy, cents(9_000), qty);
         outcome(desk.send(order))
     };
@@ -576,9 +576,9 @@ fn a_replace_that_only_lowers_needs_no_market() {
     let price = desk.apply(status(FeedState::Stale)).decisions.len();
     assert_eq!(price, 0);
     desk.apply(quote(1, None, None));
-    let at = desk.engine.positions().next().unwrap();
+    let at = desk.engine.positions().next().expect("it fits");
     assert_eq!(at.open_buys, 100);
-    let order_price = cents(10_000 - i64::try_from(open.0 % 50).unwrap());
+    let order_price = cents(10_000 - i64::try_from(open.0 % 50).expect("it fits"));
     let moved = desk.replace(open, cents(9_000), 50);
     assert_eq!(desk.apply(moved).cancel_rejects[0].deny_reason, DenyReason::FeedNotCurrent.code());
     let same = desk.replace(open, order_price, 100);
@@ -780,8 +780,12 @@ fn every_state_meets_every_event() {
                 happen(&mut desk, open, id);
                 follow(&mut desk, open, id);
                 let what = format!("{state}, {event}, {then}");
-                let position = desk.engine.positions().next().unwrap();
-                assert_eq!(position.net, i64::try_from(position.bought).unwrap(), "{what}");
+                let position = desk.engine.positions().next().expect("it fits");
+                assert_eq!(
+                    position.net,
+                    i64::try_from(position.bought).expect("it fits"),
+                    "{what}"
+                );
                 assert_eq!(position.open_sells, 0, "{what}");
                 assert!(position.open_buys <= 200, "{what}: {position:?}");
                 if desk.engine.open_order_count() == 0 {
