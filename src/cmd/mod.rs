@@ -1,1 +1,3 @@
 //! The commands of the `postern` binary.
+
+pub mod check;
