@@ -218,5 +218,5 @@ schema!(Journal, "journal", 7103, j, {
     FeedStatus { ingress_time channel_id feed_state }
     KillCommand { command_id id kill_scope kill_action ; ascii operator ascii reason }
     SegmentStart { segment_number first_record utc_time monotonic_time ; bytes config_digest }
-    Decision { order_id cl_ord_id reference_px limit value session_id deny_reason decision_kind }
+    Decision { order_id cl_ord_id reference_px limit_value value session_id deny_reason decision_kind }
 });
