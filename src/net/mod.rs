@@ -2,6 +2,12 @@
 //!
 //! This module must not know what the datagrams hold.
 
+mod frame;
+mod replay;
 mod source;
 
+pub mod capture;
+
+pub use frame::{FrameError, UdpFrame, parse_udp};
+pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};

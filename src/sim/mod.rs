@@ -1,1 +1,13 @@
 //! A simulated exchange, a strategy, and faults: they drive the real topology.
+
+pub mod account;
+pub mod background;
+pub mod book;
+pub mod itch_out;
+pub mod matching;
+pub mod mold_out;
+pub mod order;
+pub mod prng;
+pub mod probe;
+pub mod slab;
+pub mod strategy;

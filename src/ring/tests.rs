@@ -1,0 +1,1 @@
+//! Units of the ring: boundaries, claims, positions, memory.
