@@ -203,7 +203,7 @@ schema!(Journal, "journal", 7103, j, {
     ReplaceRequest { cl_ord_id orig_cl_ord_id ingress_time price session_id order_qty sent_delta }
     MassCancelRequest { cl_ord_id ingress_time session_id security_id sent_delta mass_scope }
     SessionLink { session_id link_state }
-    ApprovedOrder { order_id ingress_time price order_qty security_id account sent_delta side ord_type time_in_force }
+    ApprovedOrder { order_id ingress_time price session_id order_qty security_id account sent_delta side ord_type time_in_force }
     ApprovedCancel { order_id ingress_time sent_delta }
     ApprovedReplace { order_id ingress_time price order_qty sent_delta }
     KillNotice { id kill_scope kill_action }
