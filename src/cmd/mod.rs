@@ -1,3 +1,6 @@
 //! The commands of the `postern` binary.
 
+pub mod ctl;
+pub mod hist;
+pub mod output;
 pub mod replay;

@@ -121,7 +121,7 @@ pub struct EntryAgent<I, O> {
 
 /// All of entry but the streams it reads, so that a handler can borrow it while one of them is polled.
 #[derive(Debug)]
-struct Desk<O> {
+pub(super) struct Desk<O> {
     slots: Vec<Slot<O>>,
     entry_risk: Producer,
     clock: Clock,
@@ -164,6 +164,11 @@ impl<I: Inbound, O: Outbound> EntryAgent<I, O> {
             risk_entry: config.risk_entry,
             next_timer: Nanos(0),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn desk_for_test(&mut self) -> &mut Desk<O> {
+        &mut self.desk
     }
 
     fn poll_reports(&mut self, now: Nanos) -> usize {
@@ -457,7 +462,7 @@ impl<O: Outbound> Desk<O> {
         work
     }
 
-    fn on_source_down(&mut self, source: i32) {
+    pub(super) fn on_source_down(&mut self, source: i32) {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.source != Some(source) {

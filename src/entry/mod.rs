@@ -17,3 +17,6 @@ mod store;
 
 pub use agent::{EntryAgent, EntryConfig, EntryRefusal, EntryTelemetry, SessionConfig};
 pub use store::ReportStore;
+
+#[cfg(test)]
+mod tests;

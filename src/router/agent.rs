@@ -302,8 +302,7 @@ impl<O: Outbound> Floor<O> {
         let utc = self.clock.utc(now);
         if let Err(error) = self.lines[line].send_order(now, utc, order) {
             self.table.remove(order.order_id);
-            let waited = read.since(order.ingress_time);
-            return match self.unsent(error, waited) {
+            return match self.unsent(error, now.since(order.ingress_time)) {
                 Some(reason) => self.refuse_order(order, reason),
                 None => false,
             };

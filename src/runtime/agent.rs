@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::types::Nanos;
 
-/// How far the process is in its life. Each agent is told of every change, in this order.
+/// How far the process is in its life. Each agent is told of every change, in this order; a process that is ended at once
+/// goes to [`Phase::Stopping`] from wherever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Phase {
@@ -75,6 +76,16 @@ pub trait Agent {
     /// # Errors
     /// What makes running pointless.
     fn on_start(&mut self, now: Nanos) -> Result<(), Fatal> {
+        let _ = now;
+        Ok(())
+    }
+
+    /// Called now and then between `on_start` and the first `poll`, while other threads are still being built: for an
+    /// agent that others need in order to start. May allocate, must not block.
+    ///
+    /// # Errors
+    /// What makes running pointless.
+    fn on_wait(&mut self, now: Nanos) -> Result<(), Fatal> {
         let _ = now;
         Ok(())
     }

@@ -3,8 +3,31 @@
 //! This module must not know what the agents do.
 
 mod agent;
+mod alloc;
 mod clock;
+mod cores;
+mod duty;
+mod idle;
+pub mod layout;
+mod lifecycle;
+pub mod memory;
+mod supervisor;
 mod sys;
+mod tasks;
+mod thread;
 
 pub use agent::{Agent, Fatal, Phase};
+pub use alloc::{
+    GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
+};
 pub use clock::{Clock, ClockSource, FallbackReason};
+pub use cores::{CORE_COUNT_MAX, CoreSet, Cores, ParseCoreSetError, isolated, siblings};
+pub use duty::{AgentSlot, Death, DutyCycle, EVERY_MAX, TimeSource};
+pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
+pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};
+pub use supervisor::{
+    Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,
+    ThreadState,
+};
+pub use tasks::{Misplaced, PlacementFault, TaskInfo, misplaced, own_tasks, tasks_under};
+pub use thread::{BuildAgents, StartError, THREAD_NAME_BYTES_MAX, ThreadSpec};

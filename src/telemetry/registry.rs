@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::telemetry::agent::AgentMetrics;
 use crate::telemetry::counter::{BLOCK_CELLS, Block};
 use crate::telemetry::hops::HISTOGRAMS;
+use crate::telemetry::link::{LinkCell, LinkGauge, Need};
 use crate::telemetry::recorder::Cells;
 use crate::telemetry::table::COUNTERS;
 use crate::telemetry::{Counter, Recorder};
@@ -42,6 +43,9 @@ pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow 
 /// Most agents one process has.
 pub const AGENTS_MAX: usize = 32;
 
+/// Most links one process has.
+pub const LINKS_MAX: usize = 256;
+
 /// The counters and histograms of one process. Cheap to clone; clones share the numbers.
 ///
 /// A new registry is small: a histogram's array exists from the moment its recorder is taken.
@@ -58,6 +62,8 @@ pub(super) struct Shared {
     pub(super) histograms: Box<[OnceLock<Arc<Cells>>]>,
     /// In the order in which they were asked for; the first empty one ends the list.
     pub(super) agents: [OnceLock<(&'static str, Arc<Block>)>; AGENTS_MAX],
+    /// As `agents`.
+    pub(super) links: Box<[OnceLock<Arc<LinkCell>>]>,
 }
 
 impl Registry {
@@ -68,6 +74,7 @@ impl Registry {
                 counters: place(COUNTERS),
                 histograms: HISTOGRAMS.iter().map(|_| OnceLock::new()).collect(),
                 agents: std::array::from_fn(|_| OnceLock::new()),
+                links: (0..LINKS_MAX).map(|_| OnceLock::new()).collect(),
             }),
         }
     }
@@ -115,6 +122,22 @@ impl Registry {
             }
         }
         panic!("more than {AGENTS_MAX} agents");
+    }
+
+    /// The state of the link `name`, such as `venue sim` or `channel 1`. Asked again, the same state.
+    ///
+    /// # Panics
+    /// If there are more than [`LINKS_MAX`] links: the configuration holds no more.
+    pub fn link(&self, name: &str, need: Need) -> LinkGauge {
+        for slot in &self.shared.links {
+            let is_up = false.into();
+            let link =
+                slot.get_or_init(|| Arc::new(LinkCell { name: name.to_owned(), need, is_up }));
+            if link.name == name {
+                return LinkGauge::over(Arc::clone(link));
+            }
+        }
+        panic!("more than {LINKS_MAX} links");
     }
 }
 
