@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod entry;
 pub mod feed;
+pub mod gate;
 pub mod host;
 pub mod journal;
 pub mod net;

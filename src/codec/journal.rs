@@ -103,6 +103,8 @@ messages! {
         security_id: InstrumentId,
         /// Account (tag 1).
         account: AccountId,
+        /// The session, for the router's last look at the kill switch.
+        session_id: SessionId,
         /// Nanoseconds from `ingress_time` to when this was put into the ring, saturating.
         sent_delta: u32,
         /// Side (tag 54).
@@ -347,7 +349,7 @@ messages! {
         /// Price the collar compared with.
         reference_px: Option<Price>,
         /// The limit that refused, in its check's unit.
-        limit: Option<i64>,
+        limit_value: Option<i64>,
         /// What was compared with it.
         value: Option<i64>,
         /// The session.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddrV4;
 
-use crate::types::ChannelId;
+use crate::types::{ChannelId, Nanos};
 
 /// Which clock made a receive stamp: stamps of different clocks are never subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub trait PacketSource {
     /// # Errors
     /// What the kernel says, with the group in the message.
     fn subscribe(&mut self, group: SocketAddrV4, channel: ChannelId, line: u8) -> io::Result<()>;
+
+    /// Tells a source that keeps a schedule what time it is; called once a duty cycle, before [`PacketSource::poll`].
+    #[inline]
+    fn advance(&mut self, now: Nanos) {
+        let _ = now;
+    }
 
     /// Hands at most `budget` datagrams to `handler`. Hot: neither blocks nor allocates.
     ///

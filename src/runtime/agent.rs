@@ -80,6 +80,16 @@ pub trait Agent {
         Ok(())
     }
 
+    /// Called now and then between `on_start` and the first `poll`, while other threads are still being built: for an
+    /// agent that others need in order to start. May allocate, must not block.
+    ///
+    /// # Errors
+    /// What makes running pointless.
+    fn on_wait(&mut self, now: Nanos) -> Result<(), Fatal> {
+        let _ = now;
+        Ok(())
+    }
+
     /// One duty cycle: does what there is to do, bounded, and returns how much that was; 0 is idle.
     ///
     /// `now` was read once for this cycle. Decisions depend on no other clock.

@@ -145,6 +145,24 @@ impl<T: TimeSource> DutyCycle<T> {
         Ok(())
     }
 
+    /// Lets the agents do what others need in order to start, while nothing is polled yet.
+    ///
+    /// # Errors
+    /// The agent that cannot go on.
+    pub fn wait(&mut self, now: Nanos) -> Result<(), Death> {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if !slot.is_alive {
+                continue;
+            }
+            self.current = index;
+            if let Err(fatal) = slot.slot.agent.on_wait(now) {
+                slot.is_alive = false;
+                return Err(Death { agent: slot.name, fatal });
+            }
+        }
+        Ok(())
+    }
+
     /// One cycle: polls every agent that is due, once. Returns the work done.
     ///
     /// # Errors

@@ -200,6 +200,7 @@ pub(super) fn run(spec: ThreadSpec, context: &ThreadContext) {
     };
     context.report(Report::Started { agents: duty.agent_names() });
     while context.lifecycle.phase() == Phase::Starting {
+        guard(&mut duty, context, |duty| duty.wait(context.clock.now()));
         sys::nanosleep(Duration::from_micros(100));
     }
     let mut idler = Idler::new(idle);

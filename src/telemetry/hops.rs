@@ -17,6 +17,11 @@ const fn row(name: &'static str, help: &'static str) -> HistogramRow {
 pub const HISTOGRAMS: &[HistogramRow] = &[
     row("round_trip", "Strategy meant to send an order until it read the first report on it."),
     row("gateway", "Order read from Aeron until it was claimed for the venue."),
+    row("round_trip_denied", "The same, for orders that the gateway denied."),
+    row(
+        "relay_round_trip",
+        "A bare Aeron relay of the same messages over the same channels: the floor.",
+    ),
     row("hop_strategy_entry", "Strategy sent until entry read; only where both are one process."),
     row("hop_entry", "Entry's own work: order read until it was put into entry_risk."),
     row("hop_entry_risk", "Order in the ring entry_risk."),

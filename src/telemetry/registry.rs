@@ -1,11 +1,13 @@
-//! Every counter there is, with its help: the one table that code, metrics and documentation share.
+//! The numbers of one process: a writer's handle of each counter and histogram.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::telemetry::agent::AgentMetrics;
 use crate::telemetry::counter::{BLOCK_CELLS, Block};
 use crate::telemetry::hops::HISTOGRAMS;
+use crate::telemetry::link::{LinkCell, LinkGauge, Need};
 use crate::telemetry::recorder::Cells;
+use crate::telemetry::table::COUNTERS;
 use crate::telemetry::{Counter, Recorder};
 
 /// How a number moves.
@@ -33,20 +35,16 @@ pub(super) const fn row(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Counter }
 }
 
-/// A row whose number goes up and down.
+/// A row whose number moves both ways.
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> CounterRow {
     CounterRow { name, help, kind: CounterKind::Gauge }
 }
 
-/// Every counter that exists once, sorted by agent: the first word of its name. What every agent has is in
-/// [`AGENT_COUNTERS`](crate::telemetry::AGENT_COUNTERS).
-pub const COUNTERS: &[CounterRow] = &[
-    row("feed_packet_count", "Datagrams taken from packet sources."),
-    gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
-];
-
 /// Most agents one process has.
 pub const AGENTS_MAX: usize = 32;
+
+/// Most links one process has.
+pub const LINKS_MAX: usize = 256;
 
 /// The counters and histograms of one process. Cheap to clone; clones share the numbers.
 ///
@@ -64,6 +62,8 @@ pub(super) struct Shared {
     pub(super) histograms: Box<[OnceLock<Arc<Cells>>]>,
     /// In the order in which they were asked for; the first empty one ends the list.
     pub(super) agents: [OnceLock<(&'static str, Arc<Block>)>; AGENTS_MAX],
+    /// As `agents`.
+    pub(super) links: Box<[OnceLock<Arc<LinkCell>>]>,
 }
 
 impl Registry {
@@ -74,6 +74,7 @@ impl Registry {
                 counters: place(COUNTERS),
                 histograms: HISTOGRAMS.iter().map(|_| OnceLock::new()).collect(),
                 agents: std::array::from_fn(|_| OnceLock::new()),
+                links: (0..LINKS_MAX).map(|_| OnceLock::new()).collect(),
             }),
         }
     }
@@ -121,6 +122,22 @@ impl Registry {
             }
         }
         panic!("more than {AGENTS_MAX} agents");
+    }
+
+    /// The state of the link `name`, such as `venue sim` or `channel 1`. Asked again, the same state.
+    ///
+    /// # Panics
+    /// If there are more than [`LINKS_MAX`] links: the configuration holds no more.
+    pub fn link(&self, name: &str, need: Need) -> LinkGauge {
+        for slot in &self.shared.links {
+            let is_up = false.into();
+            let link =
+                slot.get_or_init(|| Arc::new(LinkCell { name: name.to_owned(), need, is_up }));
+            if link.name == name {
+                return LinkGauge::over(Arc::clone(link));
+            }
+        }
+        panic!("more than {LINKS_MAX} links");
     }
 }
 

@@ -4,6 +4,7 @@
 //! output, and holds no state.
 
 mod control;
+mod deny;
 mod id;
 mod price;
 mod time;
@@ -14,6 +15,7 @@ pub use control::{
     EstablishmentRejectCode, FeedState, FlowType, KillAction, KillScope, LinkState, MassScope,
     NegotiationRejectCode, RequestKind, RetransmitRejectCode, TerminationCode,
 };
+pub use deny::DenyReason;
 pub use id::{
     AccountId, ChannelId, ClOrdId, ExecId, InstrumentId, OrderId, SeqNum, SessionId, Symbol,
     VenueId,

@@ -7,7 +7,7 @@ pub use crate::SBE_SCHEMA_ID;
 pub use crate::SBE_SCHEMA_VERSION;
 pub use crate::SBE_SEMANTIC_VERSION;
 
-pub const SBE_BLOCK_LENGTH: u16 = 43;
+pub const SBE_BLOCK_LENGTH: u16 = 47;
 pub const SBE_TEMPLATE_ID: u16 = 10;
 
 pub mod encoder {
@@ -187,7 +187,7 @@ pub mod encoder {
             self
         }
 
-        /// primitive field 'SentDelta'
+        /// primitive field 'SessionID'
         /// - min value: 0
         /// - max value: 4294967294
         /// - null value: 0xffffffff_u32
@@ -197,8 +197,24 @@ pub mod encoder {
         /// - encodedLength: 4
         /// - version: 0
         #[inline]
-        pub fn sent_delta(&mut self, value: u32) -> &mut Self {
+        pub fn session_id(&mut self, value: u32) -> &mut Self {
             let offset = self.offset + 36;
+            self.get_buf_mut().put_u32_at(offset, value);
+            self
+        }
+
+        /// primitive field 'SentDelta'
+        /// - min value: 0
+        /// - max value: 4294967294
+        /// - null value: 0xffffffff_u32
+        /// - characterEncoding: null
+        /// - semanticType: null
+        /// - encodedOffset: 40
+        /// - encodedLength: 4
+        /// - version: 0
+        #[inline]
+        pub fn sent_delta(&mut self, value: u32) -> &mut Self {
+            let offset = self.offset + 40;
             self.get_buf_mut().put_u32_at(offset, value);
             self
         }
@@ -206,7 +222,7 @@ pub mod encoder {
         /// REQUIRED enum
         #[inline]
         pub fn side(&mut self, value: side::Side) -> &mut Self {
-            let offset = self.offset + 40;
+            let offset = self.offset + 44;
             self.get_buf_mut().put_u8_at(offset, value as u8);
             self
         }
@@ -214,7 +230,7 @@ pub mod encoder {
         /// REQUIRED enum
         #[inline]
         pub fn ord_type(&mut self, value: ord_type::OrdType) -> &mut Self {
-            let offset = self.offset + 41;
+            let offset = self.offset + 45;
             self.get_buf_mut().put_u8_at(offset, value as u8);
             self
         }
@@ -222,7 +238,7 @@ pub mod encoder {
         /// REQUIRED enum
         #[inline]
         pub fn time_in_force(&mut self, value: time_in_force::TimeInForce) -> &mut Self {
-            let offset = self.offset + 42;
+            let offset = self.offset + 46;
             self.get_buf_mut().put_u8_at(offset, value as u8);
             self
         }
@@ -348,26 +364,32 @@ pub mod decoder {
 
         /// primitive field - 'REQUIRED'
         #[inline]
-        pub fn sent_delta(&self) -> u32 {
+        pub fn session_id(&self) -> u32 {
             self.get_buf().get_u32_at(self.offset + 36)
+        }
+
+        /// primitive field - 'REQUIRED'
+        #[inline]
+        pub fn sent_delta(&self) -> u32 {
+            self.get_buf().get_u32_at(self.offset + 40)
         }
 
         /// REQUIRED enum
         #[inline]
         pub fn side(&self) -> side::Side {
-            self.get_buf().get_u8_at(self.offset + 40).into()
+            self.get_buf().get_u8_at(self.offset + 44).into()
         }
 
         /// REQUIRED enum
         #[inline]
         pub fn ord_type(&self) -> ord_type::OrdType {
-            self.get_buf().get_u8_at(self.offset + 41).into()
+            self.get_buf().get_u8_at(self.offset + 45).into()
         }
 
         /// REQUIRED enum
         #[inline]
         pub fn time_in_force(&self) -> time_in_force::TimeInForce {
-            self.get_buf().get_u8_at(self.offset + 42).into()
+            self.get_buf().get_u8_at(self.offset + 46).into()
         }
     }
 } // end decoder

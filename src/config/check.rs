@@ -1,0 +1,230 @@
+//! What has to hold between keys of different sections: unique numbers and names, references that lead somewhere, streams
+//! and cores that are used once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::parse::{Item, Lists};
+use crate::config::reader::{Place, Reader, Section};
+use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, Layout, Runtime, Stream};
+
+/// Refuses keys that go with another choice than `chosen`.
+pub(super) fn foreign(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    keys: &[&'static str],
+    chosen: &str,
+) {
+    for &key in keys {
+        if section.has(key) {
+            section.look_at(reader, key);
+            section.refuse(reader, key, format_args!("does not go with {chosen}"));
+        }
+    }
+}
+
+/// Lets keys pass whose meaning cannot be told for another fault.
+pub(super) fn allow<'k>(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    keys: impl Iterator<Item = &'k &'static str>,
+) {
+    for key in keys {
+        section.look_at(reader, key);
+    }
+}
+
+/// Refuses a layout whose hot threads cannot run as they are told to.
+pub(super) fn cores(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    gateway: &Gateway,
+    runtime: &Runtime,
+) {
+    if gateway.layout == Layout::Fused {
+        for (key, core) in [("risk_core", runtime.risk_core), ("router_core", runtime.router_core)]
+        {
+            if core.is_some() && core != runtime.entry_core {
+                section.refuse(
+                    reader,
+                    key,
+                    "contradicts gateway.layout = \"fused\", in which it is entry_core",
+                );
+            }
+        }
+    }
+    let mut hot = vec![
+        ("feed_core", runtime.feed_core, runtime.feed_idle),
+        ("entry_core", runtime.entry_core, runtime.entry_idle),
+    ];
+    if gateway.layout == Layout::Split {
+        hot.push(("risk_core", runtime.risk_core, runtime.risk_idle));
+        hot.push(("router_core", runtime.router_core, runtime.router_idle));
+    }
+    let mut used: BTreeMap<u16, (&str, Idle)> = BTreeMap::new();
+    for (key, core, idle) in hot {
+        let Some(core) = core else { continue };
+        let burns = |idle| matches!(idle, Idle::Spin | Idle::Pause);
+        match used.get(&core) {
+            Some((other, other_idle)) if burns(idle) || burns(*other_idle) => {
+                section.refuse(reader, key, format_args!("{core} is {other} too, and one of the two never lets go of it: make both idle \"yield\" or \"park\""));
+            }
+            Some(_) => {}
+            None => {
+                used.insert(core, (key, idle));
+            }
+        }
+    }
+    for (key, core) in
+        [("housekeeping_core", runtime.housekeeping_core), ("driver_core", runtime.driver_core)]
+    {
+        if let Some((other, _)) = core
+            .and_then(|core| used.get(&core))
+            .filter(|(_, idle)| matches!(idle, Idle::Spin | Idle::Pause))
+        {
+            section.refuse(
+                reader,
+                key,
+                format_args!("is {other} too, which never lets go of its core"),
+            );
+        }
+    }
+}
+
+/// Refuses a core for a driver that has no thread of its own.
+pub(super) fn driver_core(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    driver: DriverMode,
+    runtime: &Runtime,
+) {
+    if runtime.driver_core.is_some() && matches!(driver, DriverMode::Invoker | DriverMode::External)
+    {
+        section.refuse(
+            reader,
+            "driver_core",
+            "is set, but aeron.driver gives the driver no thread of its own here",
+        );
+    }
+}
+
+/// Refuses numbers, names and symbols used twice, and references to what is not there.
+pub(super) fn lists(reader: &mut Reader<'_>, lists: &Lists<'_>) {
+    unique(reader, &lists.sessions, |session| session.name.clone(), "name");
+    let channels = unique(reader, &lists.channels, |channel| channel.name.clone(), "name");
+    let in_channel = |instrument: &Instrument| {
+        format!("{} in channel {}", instrument.symbol, instrument.channel)
+    };
+    unique(reader, &lists.instruments, in_channel, "symbol");
+    let accounts = unique(reader, &lists.accounts, |account| account.name.clone(), "name");
+    let venues = unique(reader, &lists.venues, |venue| venue.name.clone(), "name");
+    for item in &lists.sessions {
+        let mut seen = BTreeSet::new();
+        for account in item.value.iter().flat_map(|session| &session.accounts) {
+            refer(reader, &item.section, "accounts", account.0, &accounts, "account");
+            if !seen.insert(account) {
+                item.section.refuse(
+                    reader,
+                    "accounts",
+                    format_args!("names account {account} twice"),
+                );
+            }
+        }
+    }
+    for item in &lists.instruments {
+        if let Some(instrument) = &item.value {
+            refer(reader, &item.section, "channel", instrument.channel.0, &channels, "channel");
+            refer(reader, &item.section, "venue", instrument.venue.0, &venues, "venue");
+        }
+    }
+}
+
+/// Refuses a number that is used twice, and a `label` (as `key` gives it) that is; returns the numbers.
+fn unique<T>(
+    reader: &mut Reader<'_>,
+    items: &[Item<'_, T>],
+    label: impl Fn(&T) -> String,
+    key: &'static str,
+) -> BTreeSet<u32> {
+    let mut numbers: BTreeMap<u32, Place> = BTreeMap::new();
+    let mut labels: BTreeMap<String, Place> = BTreeMap::new();
+    for item in items {
+        if let Some(id) = item.id {
+            match numbers.get(&id) {
+                Some(&first) => {
+                    let line = reader.line_of(first);
+                    item.section.refuse(reader, "id", format_args!("{id} is taken: {line}"));
+                }
+                None => {
+                    numbers.insert(id, item.section.place("id"));
+                }
+            }
+        }
+        if let Some(text) = item.value.as_ref().map(&label) {
+            match labels.get(&text) {
+                Some(&first) => {
+                    let line = reader.line_of(first);
+                    item.section.refuse(reader, key, format_args!("{text} is taken: {line}"));
+                }
+                None => {
+                    labels.insert(text, item.section.place(key));
+                }
+            }
+        }
+    }
+    numbers.into_keys().collect()
+}
+
+fn refer(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    key: &'static str,
+    id: u32,
+    known: &BTreeSet<u32>,
+    what: &str,
+) {
+    if !known.contains(&id) {
+        section.refuse(reader, key, format_args!("there is no [[{what}]] with id = {id}"));
+    }
+}
+
+/// The Aeron streams in use: no two uses may share one.
+#[derive(Default)]
+pub(super) struct Streams {
+    used: BTreeMap<Stream, Place>,
+}
+
+impl Streams {
+    /// Takes `stream` for the section, and refuses it where it is taken.
+    pub(super) fn claim(
+        &mut self,
+        reader: &mut Reader<'_>,
+        section: &Section<'_>,
+        key: &'static str,
+        stream: &Stream,
+    ) {
+        match self.used.get(stream) {
+            Some(&first) => {
+                let line = reader.line_of(first);
+                section.refuse(reader, key, format_args!("{stream} is taken: {line}"));
+            }
+            None => {
+                self.used.insert(stream.clone(), section.place(key));
+            }
+        }
+    }
+
+    /// Takes the streams of all sessions and venues.
+    pub(super) fn claim_lists(&mut self, reader: &mut Reader<'_>, lists: &Lists<'_>) {
+        for item in &lists.sessions {
+            if let Some(session) = &item.value {
+                self.claim(reader, &item.section, "report_stream_id", &session.reports);
+            }
+        }
+        for item in &lists.venues {
+            if let Some(venue) = &item.value {
+                self.claim(reader, &item.section, "order_stream_id", &venue.orders);
+                self.claim(reader, &item.section, "report_stream_id", &venue.reports);
+            }
+        }
+    }
+}

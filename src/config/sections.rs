@@ -1,0 +1,367 @@
+//! The checked configuration as plain values. What each key does, its unit and its range: `default.toml`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use crate::types::{AccountId, ChannelId, InstrumentId, Price, Qty, SessionId, Symbol, VenueId};
+
+/// `[gateway]`: the process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Name in metrics, journal and threads; 1 to 11 characters.
+    pub name: String,
+    /// Which agents share a thread.
+    pub layout: Layout,
+    /// How long a stop waits, in milliseconds.
+    pub drain_timeout_ms: u32,
+}
+
+/// Which agents share a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// By the cores there are.
+    Auto,
+    /// Entry, risk and router on one core.
+    Fused,
+    /// One core each.
+    Split,
+}
+
+/// What a hot thread does when it found no work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// By whether the core is the thread's own.
+    Auto,
+    /// Looks again at once.
+    Spin,
+    /// The same with the processor's pause instruction.
+    Pause,
+    /// Offers the core to others.
+    Yield,
+    /// Sleeps in short steps.
+    Park,
+}
+
+/// How much something of the machine is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Tried; what is missing is reported.
+    Auto,
+    /// Refuses to start without.
+    Required,
+    /// Not tried.
+    Off,
+}
+
+/// What an allocation in a hot poll does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllocationGuard {
+    /// It is counted.
+    Count,
+    /// The process ends.
+    Abort,
+}
+
+/// A core by its number, or `None` for "auto".
+pub type Core = Option<u16>;
+
+/// `[runtime]`: threads and memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Core of the feed.
+    pub feed_core: Core,
+    /// Core of entry; in the fused layout of risk and router too.
+    pub entry_core: Core,
+    /// Core of risk.
+    pub risk_core: Core,
+    /// Core of the router.
+    pub router_core: Core,
+    /// Core of an Aeron driver with threads of its own.
+    pub driver_core: Core,
+    /// Core of all that may be slow.
+    pub housekeeping_core: Core,
+    /// What the feed does without work.
+    pub feed_idle: Idle,
+    /// What entry does without work; in the fused layout the whole thread.
+    pub entry_idle: Idle,
+    /// What risk does without work.
+    pub risk_idle: Idle,
+    /// What the router does without work.
+    pub router_idle: Idle,
+    /// Whether memory is locked.
+    pub lock_memory: Wanted,
+    /// Whether huge pages are used.
+    pub huge_pages: Wanted,
+    /// A longer duty cycle counts as a stall, in microseconds.
+    pub stall_threshold_us: u32,
+    /// What an allocation in a hot poll does.
+    pub allocation_guard: AllocationGuard,
+}
+
+/// Where the Aeron media driver runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverMode {
+    /// On our own threads.
+    Invoker,
+    /// One thread of this process.
+    Shared,
+    /// Three threads of this process.
+    Dedicated,
+    /// Another process.
+    External,
+}
+
+/// `[aeron]`: the media driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aeron {
+    /// Where it runs.
+    pub driver: DriverMode,
+    /// Its folder.
+    pub directory: PathBuf,
+    /// One of the three term buffers of each publication, in bytes; a power of two.
+    pub term_length_bytes: u32,
+    /// Largest datagram, in bytes; a multiple of 32.
+    pub mtu_bytes: u32,
+    /// Without a sign of life the driver is dead after this, in milliseconds.
+    pub driver_timeout_ms: u32,
+    /// Without a sign of life a client is dead after this, in milliseconds.
+    pub client_liveness_ms: u32,
+    /// Buffers of each UDP socket, in bytes.
+    pub socket_buffer_bytes: u32,
+}
+
+/// An Aeron channel and a stream in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stream {
+    /// The channel's URI.
+    pub channel: String,
+    /// The stream, above 0.
+    pub stream_id: i32,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} stream {}", self.channel, self.stream_id)
+    }
+}
+
+/// `[entry]`: how strategies reach us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where strategies send.
+    pub stream: Stream,
+    /// Shortest keepalive interval a strategy may ask for, in milliseconds.
+    pub keepalive_ms_min: u32,
+    /// Longest, in milliseconds.
+    pub keepalive_ms_max: u32,
+    /// How far a credential's timestamp may be from our clock, in milliseconds.
+    pub timestamp_tolerance_ms: u32,
+    /// Reports kept for each session; a power of two.
+    pub report_buffer_messages: u32,
+}
+
+/// A secret key of HMAC-SHA256. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretKey(pub [u8; 32]);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(…)")
+    }
+}
+
+/// `[[session]]`: a strategy's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub id: SessionId,
+    /// Its name for people.
+    pub name: String,
+    /// File the key was read from, as written.
+    pub key_file: PathBuf,
+    /// Its key.
+    pub key: SecretKey,
+    /// Accounts it may trade for; at least one, all configured.
+    pub accounts: Vec<AccountId>,
+    /// Where its reports go; no other session's.
+    pub reports: Stream,
+    /// New orders and replaces in a second.
+    pub messages_per_second: u32,
+    /// New orders and replaces at once.
+    pub burst: u32,
+    /// Cancels in a second.
+    pub cancels_per_second: u32,
+    /// Whether its orders are cancelled when it ends.
+    pub cancel_on_disconnect: bool,
+}
+
+/// `[market_data]`: normalised market data for strategies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarketData {
+    /// Where it goes.
+    pub stream: Stream,
+}
+
+/// How fast a capture is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// With the gaps in time it was recorded with.
+    Recorded,
+    /// As fast as it is read.
+    Fast,
+}
+
+/// Where a channel's packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Kernel UDP sockets.
+    Multicast {
+        /// Group and port of line A.
+        line_a: SocketAddrV4,
+        /// Group and port of line B; never line A's.
+        line_b: Option<SocketAddrV4>,
+        /// Address of the interface to join on.
+        interface: Ipv4Addr,
+    },
+    /// A file.
+    Capture {
+        /// The file: as written, relative to the configuration's folder.
+        file: PathBuf,
+        /// How fast it is read.
+        pace: Pace,
+    },
+}
+
+/// `[[channel]]`: a market data feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its number.
+    pub id: ChannelId,
+    /// Its name for people.
+    pub name: String,
+    /// Where packets come from.
+    pub source: Source,
+    /// Silence after which its prices are stale, in milliseconds.
+    pub stale_after_ms: u32,
+}
+
+/// `[[instrument]]`: what may be traded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instrument {
+    /// Its number.
+    pub id: InstrumentId,
+    /// Its symbol in the feed; unique within the channel.
+    pub symbol: Symbol,
+    /// Channel its prices come from; configured.
+    pub channel: ChannelId,
+    /// Venue its orders go to; configured.
+    pub venue: VenueId,
+    /// Price step; above 0.
+    pub tick: Price,
+    /// Quantity step.
+    pub lot: Qty,
+    /// Smallest quantity of an order; a multiple of `lot`.
+    pub min_qty: Qty,
+    /// Largest quantity of an order; at least `min_qty`.
+    pub max_order_qty: Qty,
+    /// Largest price times quantity of an order, in units of 1e-9; above 0.
+    pub max_order_notional: i128,
+    /// Collar in 1/100 of a percent of the reference price; not 0 together with `collar_ticks`.
+    pub collar_bps: u32,
+    /// Collar in ticks.
+    pub collar_ticks: u32,
+}
+
+/// `[[account]]`: who trades.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its name for people.
+    pub name: String,
+    /// Largest long position in an instrument, open orders included.
+    pub max_long: u64,
+    /// Largest short position in an instrument, open orders included, as a positive number.
+    pub max_short: u64,
+    /// Largest quantity of an order.
+    pub max_order_qty: Qty,
+    /// Largest price times quantity of an order, in units of 1e-9; above 0.
+    pub max_order_notional: i128,
+}
+
+/// `[[venue]]`: where orders go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Venue {
+    /// Its number.
+    pub id: VenueId,
+    /// Its name for people.
+    pub name: String,
+    /// Where orders go.
+    pub orders: Stream,
+    /// Where executions come from.
+    pub reports: Stream,
+    /// Our session there.
+    pub session_id: SessionId,
+    /// File the key was read from, as written.
+    pub key_file: PathBuf,
+    /// Its key.
+    pub key: SecretKey,
+    /// The keepalive interval we ask for, in milliseconds.
+    pub keepalive_ms: u32,
+}
+
+/// `[risk]`: limits of the firm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Risk {
+    /// Orders open at the same time; a power of two.
+    pub max_open_orders: u32,
+    /// An order that is the so manieth of its kind is a duplicate; at least 2.
+    pub duplicate_count: u32,
+    /// Within this, in milliseconds.
+    pub duplicate_window_ms: u32,
+    /// Age at which a price is no reference any more, in milliseconds.
+    pub reference_stale_ms: u32,
+}
+
+/// `[journal]`: the record of all that was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// Size of a segment, in bytes; a power of two.
+    pub segment_bytes: u64,
+    /// Segments kept ready, the current one included.
+    pub segments_ready: u32,
+    /// Free space that has to remain, in bytes.
+    pub reserve_bytes: u64,
+}
+
+/// `[control]`: people and scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Unix socket.
+    pub socket: PathBuf,
+    /// Address for HTTP, of this machine; `None` is off.
+    pub http: Option<SocketAddrV4>,
+}
+
+/// `[telemetry]`: histograms on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Folder of the `.hlog` files; `None` is off.
+    pub hlog_directory: Option<PathBuf>,
+    /// Seconds between two entries.
+    pub interval_s: u32,
+}
+
+/// `[feed]`: sizes of the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Orders in all books; a power of two.
+    pub max_orders: u32,
+    /// Levels on each side of a book.
+    pub max_levels: u32,
+    /// Packets taken in one duty cycle.
+    pub poll_budget: u32,
+}

@@ -1,0 +1,471 @@
+//! Configuration files as people write them: what is wrong is told all at once, exactly, and nothing else.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use postern::config::{Config, Layout, Source};
+
+/// A sound file for `folder`; the tests spoil parts of it.
+const SOUND: &str = r#"
+[gateway]
+layout = "fused"
+
+[[session]]
+id = 1
+name = "alpha"
+key_file = "a.key"
+accounts = [7]
+report_channel = "aeron:ipc"
+report_stream_id = 2001
+messages_per_second = 1000
+burst = 10
+cancels_per_second = 1000
+
+[[channel]]
+id = 1
+name = "itch"
+source = "multicast"
+line_a = "239.1.1.1:26400"
+line_b = "239.1.1.2:26400"
+interface = "127.0.0.1"
+stale_after_ms = 3000
+
+[[instrument]]
+id = 1
+symbol = "AAPL"
+channel = 1
+venue = 1
+tick = 0.01
+max_order_qty = 1000
+max_order_notional = 1_000_000.5
+collar_bps = 500
+collar_ticks = 0
+
+[[account]]
+id = 7
+name = "house"
+max_long = 1000
+max_short = 0
+max_order_qty = 1000
+max_order_notional = "250000"
+
+[[venue]]
+id = 1
+name = "sim"
+order_channel = "aeron:ipc"
+order_stream_id = 3001
+report_channel = "aeron:ipc"
+report_stream_id = 3002
+session_id = 1
+key_file = "a.key"
+keepalive_ms = 1000
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_key(&folder.path().join("a.key"), &"5a".repeat(32), 0o600);
+    folder
+}
+
+fn write_key(path: &Path, text: &str, mode: u32) {
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).expect("created");
+    file.write_all(text.as_bytes()).expect("written");
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("whatever the umask");
+}
+
+/// The faults of `text`, without the folder's name.
+fn faults(folder: &Path, text: &str) -> String {
+    let name = folder.join("g.toml").display().to_string();
+    match Config::from_toml(&name, text) {
+        Ok(_) => String::new(),
+        Err(errors) => errors
+            .to_string()
+            .replace(&format!("{}/", folder.display()), "")
+            // Where something stands in the defaults is not of interest here.
+            .split('\n')
+            .map(|line| match line.split_once("(built in):") {
+                Some((before, _)) => format!("{before}(built in):N"),
+                None => line.to_owned(),
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}
+
+/// [`SOUND`] with one text in place of another has exactly these faults.
+fn check(from: &str, to: &str, expected: &[&str]) {
+    let folder = folder();
+    assert!(from.is_empty() || SOUND.contains(from), "{from}");
+    let text = if from.is_empty() { format!("{SOUND}{to}") } else { SOUND.replacen(from, to, 1) };
+    assert_eq!(faults(folder.path(), &text), expected.join("\n"), "{from} → {to}");
+}
+
+#[test]
+fn a_sound_file_is_read_exactly() {
+    let folder = folder();
+    let path = folder.path().join("g.toml");
+    fs::write(&path, SOUND).expect("written");
+    let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.gateway.layout, Layout::Fused);
+    assert_eq!(config.gateway.name, "postern", "what is not written keeps its default");
+    assert_eq!(config.instruments[0].tick.units(), 10_000_000);
+    assert_eq!(config.instruments[0].max_order_notional, 1_000_000_500_000_000);
+    assert_eq!(config.instruments[0].min_qty.get(), 1);
+    assert_eq!(config.accounts[0].max_order_notional, 250_000_000_000_000);
+    assert!(config.sessions[0].cancel_on_disconnect);
+    assert_eq!(config.sessions[0].key.0, [0x5a; 32]);
+    assert_eq!(config.sessions[0].key_file, folder.path().join("a.key"));
+    assert!(matches!(config.channels[0].source, Source::Multicast { line_b: Some(_), .. }));
+}
+
+#[test]
+fn one_fault_is_one_line() {
+    check(
+        "layout = \"fused\"",
+        "layuot = \"fused\"",
+        &[r#"g.toml:3: gateway.layuot: no such key, did you mean "layout"?"#],
+    );
+    check(
+        "",
+        "[rsk]\nmax_open_orders = 64\n",
+        &[r#"g.toml:54: rsk: no such section, did you mean "risk"?"#],
+    );
+    check(
+        "",
+        "[risk]\nmax_open_orders = \"many\"\n",
+        &["g.toml:55: risk.max_open_orders: must be an integer, not a string"],
+    );
+    check(
+        "",
+        "[risk]\nmax_open_orders = 65\n",
+        &["g.toml:55: risk.max_open_orders: 65 is not a power of two"],
+    );
+    check(
+        "",
+        "[risk]\nmax_open_orders = 0\n",
+        &["g.toml:55: risk.max_open_orders: 0 is outside 64 to 1048576"],
+    );
+    check(
+        "",
+        "[risk]\nduplicate_count = 99999999999999999999999999999999999999999999\n",
+        &[
+            "g.toml:55: risk.duplicate_count: 99999999999999999999999999999999999999999999 is outside 2 to 1000",
+        ],
+    );
+    check(
+        "",
+        "[risk]\nduplicate_count = 2.5\n",
+        &["g.toml:55: risk.duplicate_count: must be an integer, not a float"],
+    );
+    check(
+        "",
+        "[[risk]]\nduplicate_count = 2\n",
+        &["g.toml:54: risk: there is one of it: write [risk], not [[risk]]"],
+    );
+    check(
+        "[gateway]\nlayout = \"fused\"",
+        "gateway = 5",
+        &["g.toml:2: gateway: is a section: write [gateway]"],
+    );
+    check(
+        "layout = \"fused\"",
+        "layout = \"fussed\"",
+        &[
+            r#"g.toml:3: gateway.layout: "fussed" is none of "auto", "fused", "split", did you mean "fused"?"#,
+        ],
+    );
+    check(
+        "layout = \"fused\"",
+        "layout = 3",
+        &["g.toml:3: gateway.layout: must be a text in quotes, not an integer"],
+    );
+    check(
+        "layout = \"fused\"",
+        "name = \"a name with spaces\"",
+        &[
+            r#"g.toml:3: gateway.name: "a name with spaces" is not 1 to 11 letters, digits or `-` `_`"#,
+        ],
+    );
+    check(
+        "[[session]]",
+        "[session]",
+        &["g.toml:5: session: there may be several: write [[session]]"],
+    );
+    check("burst = 10\n", "", &["g.toml:5: session.burst: is missing"]);
+    check(
+        "burst = 10\n",
+        "burst = true\n",
+        &["g.toml:13: session.burst: must be an integer, not a boolean"],
+    );
+    check(
+        "accounts = [7]",
+        "accounts = []",
+        &["g.toml:9: session.accounts: is empty: a session trades for at least one account"],
+    );
+    check(
+        "accounts = [7]",
+        "accounts = [7, \"x\"]",
+        &["g.toml:9: session.accounts: must be an integer, not a string"],
+    );
+    check(
+        "accounts = [7]",
+        "accounts = [7, 7]",
+        &["g.toml:9: session.accounts: names account 7 twice"],
+    );
+    check(
+        "accounts = [7]",
+        "accounts = [7, 8]",
+        &["g.toml:9: session.accounts: there is no [[account]] with id = 8"],
+    );
+    check(
+        "report_stream_id = 2001",
+        "report_stream_id = 1001",
+        &[
+            "g.toml:11: session.report_stream_id: aeron:ipc stream 1001 is taken: default.toml (built in):N",
+        ],
+    );
+    check(
+        "report_stream_id = 2001",
+        "report_stream_id = 3002",
+        &["g.toml:50: venue.report_stream_id: aeron:ipc stream 3002 is taken: line 11"],
+    );
+    check(
+        "report_channel = \"aeron:ipc\"\nreport_stream_id = 2001",
+        "report_channel = \"aeron:udp\"\nreport_stream_id = 2001",
+        &[
+            r#"g.toml:10: session.report_channel: "aeron:udp" names neither an endpoint nor a control address"#,
+        ],
+    );
+    check(
+        "line_b = \"239.1.1.2:26400\"",
+        "line_b = \"239.1.1.1:26400\"",
+        &[
+            "g.toml:21: channel.line_b: is the same as line_a: leave it out where there is only one line",
+        ],
+    );
+    check(
+        "line_b = \"239.1.1.2:26400\"",
+        "line_b = \"10.1.1.1:26400\"",
+        &[
+            "g.toml:21: channel.line_b: 10.1.1.1 is no multicast group (224.0.0.0 to 239.255.255.255)",
+        ],
+    );
+    check(
+        "line_b = \"239.1.1.2:26400\"",
+        "line_b = \"239.1.1.2\"",
+        &[
+            r#"g.toml:21: channel.line_b: "239.1.1.2" is no IPv4 address and port such as 239.1.1.1:26400"#,
+        ],
+    );
+    check(
+        "line_b = \"239.1.1.2:26400\"",
+        "file = \"x.pcap\"",
+        &[r#"g.toml:21: channel.file: does not go with source = "multicast""#],
+    );
+    check("interface = \"127.0.0.1\"\n", "", &["g.toml:16: channel.interface: is missing"]);
+    check(
+        "source = \"multicast\"",
+        "source = \"multcast\"",
+        &[
+            r#"g.toml:19: channel.source: "multcast" is none of "multicast", "capture", did you mean "multicast"?"#,
+        ],
+    );
+    check(
+        "symbol = \"AAPL\"",
+        "symbol = \"TOOLONGSYM\"",
+        &[r#"g.toml:27: instrument.symbol: "TOOLONGSYM" is not 1 to 8 printable ASCII characters"#],
+    );
+    check(
+        "venue = 1\n",
+        "venue = 9\n",
+        &["g.toml:29: instrument.venue: there is no [[venue]] with id = 9"],
+    );
+    check(
+        "channel = 1\n",
+        "channel = 2\n",
+        &["g.toml:28: instrument.channel: there is no [[channel]] with id = 2"],
+    );
+    check("tick = 0.01", "tick = 0", &["g.toml:30: instrument.tick: 0 is not above 0"]);
+    check(
+        "tick = 0.01",
+        "tick = 1e-2",
+        &["g.toml:30: instrument.tick: 1e-2 is not a decimal number such as 0.01"],
+    );
+    check(
+        "tick = 0.01",
+        "tick = 0.0000000001",
+        &[
+            "g.toml:30: instrument.tick: 0.0000000001 is too precise: at most nine digits after the point",
+        ],
+    );
+    check("tick = 0.01", "tick = -0.01", &["g.toml:30: instrument.tick: -0.01 is not above 0"]);
+    check(
+        "tick = 0.01",
+        "tick = nan",
+        &["g.toml:30: instrument.tick: nan is not a decimal number such as 0.01"],
+    );
+    check(
+        "tick = 0.01",
+        "tick = 0.01\nlot = 100\nmin_qty = 150",
+        &["g.toml:32: instrument.min_qty: 150 is not a multiple of lot, 100"],
+    );
+    check(
+        "tick = 0.01",
+        "tick = 0.01\nlot = 2000",
+        &["g.toml:32: instrument.max_order_qty: 1000 is below min_qty, 2000: no order could pass"],
+    );
+    check(
+        "collar_bps = 500",
+        "collar_bps = 0",
+        &[
+            "g.toml:33: instrument.collar_bps: is 0, and so is collar_ticks: hardly an order could pass",
+        ],
+    );
+    check(
+        "id = 7",
+        "id = 0",
+        &[
+            "g.toml:9: session.accounts: there is no [[account]] with id = 7",
+            "g.toml:37: account.id: 0 is outside 1 to 4294967295",
+        ],
+    );
+    check(
+        "keepalive_ms = 1000",
+        "keepalive_ms = 1000\nkeepalive = 1",
+        &[r#"g.toml:54: venue.keepalive: no such key, did you mean "keepalive_ms"?"#],
+    );
+    check(
+        "",
+        "[aeron]\nmtu_bytes = 1400\nterm_length_bytes = 100000\n",
+        &[
+            "g.toml:55: aeron.mtu_bytes: 1400 is not a multiple of 32",
+            "g.toml:56: aeron.term_length_bytes: 100000 is not a power of two",
+        ],
+    );
+    check(
+        "",
+        "[control]\nhttp = \"0.0.0.0:9181\"\n",
+        &[
+            "g.toml:55: control.http: 0.0.0.0 can be reached from other machines, and HTTP has no password: use 127.0.0.1",
+        ],
+    );
+    check(
+        "",
+        "[entry]\nkeepalive_ms_min = 70000\n",
+        &["g.toml:55: entry.keepalive_ms_min: 70000 is above keepalive_ms_max, 60000"],
+    );
+    check(
+        "",
+        "[runtime]\nfeed_core = 2\nentry_core = 2\nfeed_idle = \"pause\"\n",
+        &[
+            r#"g.toml:56: runtime.entry_core: 2 is feed_core too, and one of the two never lets go of it: make both idle "yield" or "park""#,
+        ],
+    );
+    check(
+        "",
+        "[runtime]\nentry_core = 2\nrisk_core = 3\ndriver_core = 4\n",
+        &[
+            r#"g.toml:56: runtime.risk_core: contradicts gateway.layout = "fused", in which it is entry_core"#,
+            "g.toml:57: runtime.driver_core: is set, but aeron.driver gives the driver no thread of its own here",
+        ],
+    );
+    check(
+        "",
+        "[runtime]\nfeed_core = \"none\"\nentry_core = 5000\n",
+        &[
+            r#"g.toml:55: runtime.feed_core: "none" is neither "auto" nor a number"#,
+            "g.toml:56: runtime.entry_core: 5000 is outside 0 to 1023",
+        ],
+    );
+    check(
+        "",
+        "[[account]]\nid = 7\nname = \"house\"\nmax_long = 1\nmax_short = 1\nmax_order_qty = 1\nmax_order_notional = 1\n",
+        &[
+            "g.toml:55: account.id: 7 is taken: line 37",
+            "g.toml:56: account.name: house is taken: line 38",
+        ],
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_by_line() {
+    check(
+        "layout = \"fused\"",
+        "layout = ",
+        &["g.toml:3: not TOML: string values must be quoted, expected literal string"],
+    );
+    check("burst = 10", "burst = 10\nburst = 11", &["g.toml:14: not TOML: duplicate key"]);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let folder = folder();
+    let text = "[gatway]\n[risk]\nmax_open_orders = -1\nduplicate_window = 5\n[[session]]\nid = 1\nname = \"\"\nkey_file = \"none\"\n\
+                accounts = [3]\nreport_channel = \"ipc\"\nreport_stream_id = 0\nburst = 0\n[feed]\nmax_orders = 1000\n";
+    let expected = [
+        r#"g.toml:1: gatway: no such section, did you mean "gateway"?"#,
+        r#"g.toml:3: risk.max_open_orders: -1 is outside 64 to 1048576"#,
+        r#"g.toml:4: risk.duplicate_window: no such key, did you mean "duplicate_window_ms"?"#,
+        r#"g.toml:5: session.cancels_per_second: is missing"#,
+        r#"g.toml:5: session.messages_per_second: is missing"#,
+        r#"g.toml:7: session.name: "" is not 1 to 32 letters, digits or `-` `_` `.`"#,
+        r#"g.toml:8: session.key_file: none cannot be read: No such file or directory (os error 2)"#,
+        r#"g.toml:10: session.report_channel: "ipc" is no Aeron channel: it begins with aeron:ipc or aeron:udp"#,
+        r#"g.toml:11: session.report_stream_id: 0 is outside 1 to 2147483647"#,
+        r#"g.toml:12: session.burst: 0 is outside 1 to 1000000"#,
+        r#"g.toml:14: feed.max_orders: 1000 is outside 1024 to 134217728"#,
+    ];
+    assert_eq!(faults(folder.path(), text), expected.join("\n"));
+}
+
+#[test]
+fn what_follows_from_another_key_is_sound() {
+    check("tick = 0.01", "tick = 0.01\nlot = 100", &[]);
+    check("", "[runtime]\nfeed_core = 2\nentry_core = 2\nfeed_idle = \"yield\"\n", &[]);
+    check("", "[control]\nhttp = \"off\"\n[telemetry]\nhlog_directory = \"hlog\"\n", &[]);
+}
+
+#[test]
+fn key_files_are_refused_without_telling_what_is_in_them() {
+    let secret = "c0ffee00".repeat(8);
+    for (text, mode, reason) in [
+        (secret.clone(), 0o604, "may be used by everybody: chmod o= it, and make a new key"),
+        (secret.clone(), 0o602, "may be used by everybody: chmod o= it, and make a new key"),
+        (secret[1..].to_owned(), 0o600, "does not hold 64 hexadecimal digits"),
+        (format!("{}zz", &secret[2..]), 0o600, "does not hold 64 hexadecimal digits"),
+        (format!("{secret}{secret}"), 0o640, "does not hold 64 hexadecimal digits"),
+        (String::new(), 0o600, "does not hold 64 hexadecimal digits"),
+    ] {
+        let folder = folder();
+        write_key(&folder.path().join("b.key"), &text, mode);
+        let spoiled = SOUND.replacen("a.key", "b.key", 1);
+        assert_eq!(
+            faults(folder.path(), &spoiled),
+            format!("g.toml:8: session.key_file: b.key {reason}")
+        );
+    }
+    check(
+        "key_file = \"a.key\"",
+        "key_file = \".\"",
+        &["g.toml:8: session.key_file: . is not a file"],
+    );
+}
+
+#[test]
+fn a_key_may_end_its_line_and_be_read_by_a_group() {
+    let folder = folder();
+    write_key(&folder.path().join("b.key"), &format!("{}\n", "A5".repeat(32)), 0o640);
+    assert_eq!(faults(folder.path(), &SOUND.replacen("a.key", "b.key", 1)), "");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let errors = Config::load(Path::new("/nowhere/g.toml")).expect_err("not there");
+    assert_eq!(
+        errors.to_string(),
+        "/nowhere/g.toml:1: cannot be read: No such file or directory (os error 2)"
+    );
+}
