@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod ctl;
+pub mod demo;
 pub mod hist;
 pub mod output;
 pub mod replay;
