@@ -21,7 +21,7 @@ use postern::types::{
 };
 use quanta::Clock;
 use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
-use support::pair::{Distance, Sample, sample, wait_until};
+use support::pair::{self, Distance, Sample, sample, wait_until};
 use support::{machine, table};
 
 /// What the peers carry: room for the order, and a multiple of their word.
@@ -337,8 +337,13 @@ fn main() {
         (true, true) => (7, 50_000),
         (false, _) => (1, 2_000),
     };
+    pair::poll_bare(has("--bare"));
     let first = machine::run_first(true) && machine::run_first(false);
-    println!("machine: {}; real-time priority: {first}", machine::describe());
+    println!(
+        "machine: {}; real-time priority: {first}; polls {}",
+        machine::describe(),
+        if has("--bare") { "without a pause" } else { "with a pause" },
+    );
     println!("message: one SBE OrderRequest, {} bytes", OrderRequest::BYTES);
     let clock = Clock::new();
     contests(count).iter().for_each(|contest| hold(contest, &clock, rounds));

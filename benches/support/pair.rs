@@ -1,6 +1,7 @@
 //! One sample of something that two threads do together, with the floor measured before and after it in these threads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -88,14 +89,27 @@ impl Meeting {
     }
 }
 
-/// Spins without a pause, as an agent on a core of its own does; lets the other thread run now and then where there is but one core for both.
+/// Whether [`wait_until`] polls without the processor's pause.
+static BARE: AtomicBool = AtomicBool::new(false);
+
+/// Makes every wait from now on poll as fast as the core can, or again with a pause between polls, as is the default.
+pub fn poll_bare(bare: bool) {
+    BARE.store(bare, Ordering::Relaxed);
+}
+
+/// Spins with the processor's pause between polls; lets the other thread run now and then where there is but one core for
+/// both.
 #[inline(always)]
 pub fn wait_until(mut done: impl FnMut() -> bool) {
+    let bare = BARE.load(Ordering::Relaxed);
     let mut turns = 0_u32;
     while !done() {
         turns = turns.wrapping_add(1);
         if turns.is_multiple_of(1 << 16) {
             thread::yield_now();
+        }
+        if !bare {
+            spin_loop();
         }
     }
 }
