@@ -390,8 +390,11 @@ fn going_down_cancels_what_is_open_and_refuses_what_is_new() {
     bench.router.on_phase(Phase::Draining, bench.now);
     bench.approved.order(&order(3, bench.now)).expect("room");
     bench.poll();
-    bench.poll();
     assert_eq!(bench.refusals(), [(3, DenyReason::ShuttingDown)]);
+    assert_eq!(bench.venue_reads(), [], "risk has its time to cancel");
+    for _ in 0..25 {
+        bench.poll();
+    }
     let cancels = bench.venue_reads();
     assert_eq!(cancels.len(), 2, "one each, once: {cancels:?}");
     assert!(!bench.router.is_drained());
