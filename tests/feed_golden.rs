@@ -8,7 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use postern::cmd::replay::{ReplayArgs, ReplayOutput, ReplayReport, replay};
+use postern::cmd::output::Output;
+use postern::cmd::replay::{ReplayArgs, ReplayReport, replay};
 use postern::feed::itch50::{self, Head, Message};
 use postern::feed::{capture, moldudp64};
 use serde_json::{Value, json};
@@ -186,7 +187,7 @@ fn every_message_of_the_capture_is_what_other_decoders_say() {
 fn args(file: &Path) -> ReplayArgs {
     ReplayArgs {
         file: file.to_owned(),
-        output: ReplayOutput::Json,
+        output: Output::Json,
         orders_max: 100_000,
         symbols_max: 100,
     }

@@ -200,7 +200,9 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     fn heartbeat(&mut self, now: Nanos) {
         self.next_status = now.plus(self.status_interval_ns);
         for place in 0..self.core.channels.len() {
-            if self.core.channels[place].told == Some(FeedState::Current) {
+            let slot = &mut self.core.channels[place];
+            let is_told = slot.told == Some(FeedState::Current);
+            if is_told && slot.channel.check(now) == FeedState::Current {
                 self.core.tell_risk(place, FeedState::Current);
             }
         }
@@ -254,10 +256,11 @@ impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
             Ok(Polled::End) => self.is_over = true,
             Err(_) => return Err(Fatal::NetworkFailed),
         }
-        work += self.core.check_channels(now);
+        // Before the states are looked at, so that a change is told once.
         if now >= self.next_status {
             self.heartbeat(now);
         }
+        work += self.core.check_channels(now);
         match self.core.out.publisher.fatal() {
             Some(fatal) => Err(fatal),
             None => Ok(work),

@@ -2,7 +2,7 @@
 //!
 //! [`agent`] is the agent; [`channel`] is the way of a datagram to the books, which [`capture`] feeds from files too.
 //!
-//! This module must not know where datagrams come from or how strategies are reached.
+//! The agent must not know where its datagrams come from or how strategies are reached.
 
 mod digest;
 mod levels;

@@ -34,7 +34,11 @@ unsafe impl Send for Buffers {}
 
 impl std::fmt::Debug for Buffers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffers").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("Buffers")
+            .field("bytes", &self.bytes.len())
+            .field("control_words", &self.controls.len())
+            .field("vectors", &self.vectors.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! This module must not know what the datagrams hold.
 
+mod any;
 mod batch;
 mod frame;
 mod replay;
@@ -10,6 +11,7 @@ mod udp;
 
 pub mod capture;
 
+pub use any::{AnySource, SourceSet};
 pub use frame::{FrameError, UdpFrame, parse_udp};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
