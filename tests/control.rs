@@ -137,7 +137,7 @@ struct Cli {
 fn ctl(arguments: &[&str]) -> Result<String, ctl::CtlError> {
     let cli = Cli::try_parse_from([&["ctl"], arguments].concat()).expect("right arguments");
     let mut out = Vec::new();
-    ctl::run(&cli.args, &mut out)?;
+    ctl::report(&cli.args, &mut out)?;
     Ok(String::from_utf8(out).expect("text"))
 }
 

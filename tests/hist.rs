@@ -32,7 +32,7 @@ fn run(directory: &TempDir, arguments: &[&str]) -> Result<String, String> {
     let cli = Cli::try_parse_from(std::iter::once("hist".to_owned()).chain(expanded))
         .map_err(|error| error.to_string())?;
     let mut out = Vec::new();
-    hist::run(&cli.args, &mut out).map_err(|error| error.to_string())?;
+    hist::report(&cli.args, &mut out).map_err(|error| error.to_string())?;
     Ok(String::from_utf8(out).expect("text"))
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -163,11 +164,22 @@ impl fmt::Display for CtlError {
 
 impl std::error::Error for CtlError {}
 
+/// Runs the command: the answer goes to standard output, what went wrong to standard error.
+pub fn run(args: &Args) -> ExitCode {
+    match report(args, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "postern ctl: {error}");
+            error.exit_status().into()
+        }
+    }
+}
+
 /// Sends the command and prints the answer to `out`; with `--output json` also a refusal.
 ///
 /// # Errors
 /// No daemon, no answer, or a refusal.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CtlError> {
+pub fn report(args: &Args, out: &mut dyn Write) -> Result<(), CtlError> {
     let answer = ask(&args.socket, &request(&args.verb))?;
     let text = match (args.output, &answer) {
         (Output::Json, answer) => answer.line(),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -115,11 +116,26 @@ impl From<io::Error> for HistError {
     }
 }
 
-/// Runs the command and prints its answer to `out`.
+/// Runs the command: the answer goes to standard output, what went wrong to standard error.
+pub fn run(args: &Args) -> ExitCode {
+    match report(args, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the pipe has seen enough.
+        Err(HistError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "postern hist: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the answer to `out`.
 ///
 /// # Errors
 /// A file that is not there or is damaged, named with its line; an output that cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), HistError> {
+pub fn report(args: &Args, out: &mut dyn Write) -> Result<(), HistError> {
     if args.compare {
         let [before, after] = args.files.as_slice() else {
             return Err(HistError::Usage("--compare takes exactly two files"));
