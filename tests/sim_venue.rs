@@ -1,6 +1,10 @@
 //! The simulated exchange as an agent: sessions, orders, reports, market data, the account at the end.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests: what is not expected fails them"
+)]
 
 mod sim_support;
 
@@ -33,10 +37,12 @@ use postern::types::{
 };
 use sim_support::{Line, feed, instrument, read};
 
+type Sent = VecDeque<(i32, Vec<u8>)>;
+
 /// A stream of requests: what clients sent, with the publisher's number.
 #[derive(Clone, Debug, Default)]
 struct Requests {
-    messages: Rc<RefCell<VecDeque<(i32, Vec<u8>)>>>,
+    messages: Rc<RefCell<Sent>>,
     events: Rc<RefCell<VecDeque<StreamEvent>>>,
 }
 
