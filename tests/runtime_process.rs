@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use postern::runtime::{
     Agent, AgentSlot, Cores, Fatal, GuardedAllocator, Idle, OnHotAllocation, Phase, Signals,
-    Supervisor, SupervisorConfig, ThreadSpec, misplaced, on_hot_allocation, own_tasks,
+    Supervisor, SupervisorConfig, ThreadSpec, memory, misplaced, on_hot_allocation, own_tasks,
 };
 use postern::telemetry::Registry;
 use postern::types::Nanos;
@@ -294,5 +294,35 @@ fn child_places() {
 fn every_thread_is_named_and_placed_and_helpers_do_not_inherit_a_hot_core() {
     let mut process = Process::start("child_places");
     process.await_line("placed");
+    assert_eq!(process.status(), Some(0));
+}
+
+#[test]
+fn child_locks() {
+    if !is_child() {
+        return;
+    }
+    let report = memory::prepare(true);
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a line");
+    let locked: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    match &report.locked {
+        memory::Outcome::Granted(_) => assert!(locked > 0, "{line}"),
+        memory::Outcome::Refused { reason, remedy } => {
+            assert_eq!(locked, 0, "what was refused is not done by half");
+            assert!(!reason.is_empty() && remedy.contains("LimitMEMLOCK"), "{report}");
+        }
+    }
+    assert!(report.malloc.is_granted() || cfg!(not(target_env = "gnu")), "{report}");
+    say(&format!("{report}"));
+    say("reported");
+}
+
+#[test]
+fn memory_is_locked_or_the_refusal_says_what_to_do() {
+    let mut process = Process::start("child_locks");
+    process.await_line("memory lock: ");
+    process.await_line("huge pages: ");
+    process.await_line("reported");
     assert_eq!(process.status(), Some(0));
 }
