@@ -120,6 +120,7 @@ pub const COUNTERS: &[CounterRow] = &[
         "venue_cancel_count",
         "Orders the simulated exchange cancelled, on request or on disconnect.",
     ),
+    gauge("venue_line_error_count", "Times a market data line of the simulated exchange failed."),
     row("venue_malformed_count", "Messages the simulated exchange could not decode."),
     gauge("venue_open_order_count", "Orders open at the simulated exchange, of all owners."),
     row("venue_order_count", "New orders participants sent to the simulated exchange."),
