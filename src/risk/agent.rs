@@ -365,21 +365,17 @@ fn bring_market<L: DecisionLog>(
 
 /// Denies new risk for which the log has no room. Nothing of it reaches the engine, so nothing needs to be recorded.
 fn refuse_unrecorded(now: Nanos, input: &Journal, out: &mut impl Effects) {
-    match input {
-        Journal::OrderRequest(request) => {
-            out.report(denied_report(now, request, DenyReason::JournalFull));
-        }
-        Journal::ReplaceRequest(request) => {
-            let change = Change {
-                kind: RequestKind::Replace,
-                cl_ord_id: request.cl_ord_id,
-                orig_cl_ord_id: request.orig_cl_ord_id,
-                session_id: request.session_id,
-                ingress_time: request.ingress_time,
-            };
-            out.cancel_reject(change_denied_report(now, change, DenyReason::JournalFull));
-        }
-        _ => {}
+    if let Journal::OrderRequest(request) = input {
+        out.report(denied_report(now, request, DenyReason::JournalFull));
+    } else if let Journal::ReplaceRequest(request) = input {
+        let change = Change {
+            kind: RequestKind::Replace,
+            cl_ord_id: request.cl_ord_id,
+            orig_cl_ord_id: request.orig_cl_ord_id,
+            session_id: request.session_id,
+            ingress_time: request.ingress_time,
+        };
+        out.cancel_reject(change_denied_report(now, change, DenyReason::JournalFull));
     }
 }
 
@@ -421,7 +417,7 @@ impl<'a, L: DecisionLog> RingEffects<'a, L> {
     }
 
     #[inline]
-    fn to_entry<M: Message>(&mut self, message: &M) {
+    fn send_entry<M: Message>(&mut self, message: &M) {
         self.risk_entry.send(message).expect(HAD_ROOM);
     }
 }
@@ -448,17 +444,17 @@ impl<L: DecisionLog> Effects for RingEffects<'_, L> {
 
     fn report(&mut self, mut report: OrderReport) {
         report.sent_delta = self.delta(report.ingress_time);
-        self.to_entry(&report);
+        self.send_entry(&report);
     }
 
     fn cancel_reject(&mut self, mut report: CancelRejectReport) {
         report.sent_delta = self.delta(report.ingress_time);
-        self.to_entry(&report);
+        self.send_entry(&report);
     }
 
     fn mass_cancel_report(&mut self, mut report: MassCancelReport) {
         report.sent_delta = self.delta(report.ingress_time);
-        self.to_entry(&report);
+        self.send_entry(&report);
     }
 
     fn kill_notice(&mut self, notice: KillNotice) {
@@ -517,11 +513,14 @@ impl Metrics {
 
     #[inline]
     fn request_done(&self, input: &Journal, read_at: Nanos, done_at: Nanos) {
-        let (ingress, delta) = match input {
-            Journal::OrderRequest(request) => (request.ingress_time, request.sent_delta),
-            Journal::CancelRequest(request) => (request.ingress_time, request.sent_delta),
-            Journal::ReplaceRequest(request) => (request.ingress_time, request.sent_delta),
-            _ => return,
+        let (ingress, delta) = if let Journal::OrderRequest(request) = input {
+            (request.ingress_time, request.sent_delta)
+        } else if let Journal::CancelRequest(request) = input {
+            (request.ingress_time, request.sent_delta)
+        } else if let Journal::ReplaceRequest(request) = input {
+            (request.ingress_time, request.sent_delta)
+        } else {
+            return;
         };
         self.hop_entry_risk.record(read_at.since(ingress.plus(u64::from(delta))));
         self.hop_risk.record(done_at.since(read_at));

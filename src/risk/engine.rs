@@ -237,7 +237,9 @@ impl Engine {
     /// open orders, reservations, identifiers and kill switches stay.
     pub fn restart(&mut self, now: Nanos) {
         self.is_draining = false;
-        self.orders.clear_due();
+        while let Some(slot) = self.orders.take_due() {
+            self.orders.get_mut(slot).cancel_owed = true;
+        }
         for session in &mut self.tables.sessions {
             session.is_up = false;
             session.throttle.reset(now);
@@ -268,12 +270,16 @@ impl Engine {
         }
     }
 
-    /// Whether [`Engine::drain`] has nothing left to wait for: no order that it cancels is open.
+    /// Whether [`Engine::drain`] has nothing left to wait for: no order that it cancels is open at a venue that could
+    /// answer. Looks at every open order.
     pub fn is_drained(&self) -> bool {
-        let sessions = self.tables.sessions.iter().enumerate();
-        sessions
-            .filter(|(_, s)| s.cancel_on_disconnect)
-            .all(|(i, _)| self.orders.session_count(i) == 0)
+        let orders = &self.orders;
+        (0..self.tables.sessions.len())
+            .filter(|&session| self.tables.sessions[session].cancel_on_disconnect)
+            .flat_map(|session| {
+                std::iter::successors(orders.session_first(session), |&s| orders.session_next(s))
+            })
+            .all(|slot| !self.tables.venues[self.venue_of(orders.get(slot))].is_up)
     }
 
     /// Orders that a sweep has still to cancel; [`Engine::tick`] goes on with it.
@@ -316,14 +322,14 @@ impl Engine {
     /// before it. `None` where the request names nothing that is known.
     #[inline]
     pub fn market_of(&self, input: &Journal) -> Option<(usize, usize)> {
-        let instrument = match input {
-            Journal::OrderRequest(request) => self.tables.instrument(request.security_id)?,
-            Journal::ReplaceRequest(request) => {
-                let session = self.tables.session(request.session_id)?;
-                let slot = self.orders.by_client(session, request.orig_cl_ord_id)?;
-                self.tables.exposures[self.orders.get(slot).exposure].instrument
-            }
-            _ => return None,
+        let instrument = if let Journal::OrderRequest(request) = input {
+            self.tables.instrument(request.security_id)?
+        } else if let Journal::ReplaceRequest(request) = input {
+            let session = self.tables.session(request.session_id)?;
+            let slot = self.orders.by_client(session, request.orig_cl_ord_id)?;
+            self.tables.exposures[self.orders.get(slot).exposure].instrument
+        } else {
+            return None;
         };
         Some((instrument, self.tables.instruments[instrument].channel))
     }

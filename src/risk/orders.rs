@@ -42,6 +42,8 @@ pub(super) struct Order {
     /// Without what is pending.
     pub(super) status: OrdStatus,
     pub(super) cancel_pending: bool,
+    /// A sweep wants it cancelled as soon as its venue can be reached.
+    pub(super) cancel_owed: bool,
 }
 
 impl Order {
@@ -66,6 +68,7 @@ impl Order {
         time_in_force: TimeInForce::Day,
         status: OrdStatus::Rejected,
         cancel_pending: false,
+        cancel_owed: false,
     };
 
     /// Whether something can still happen to it.
@@ -291,11 +294,6 @@ impl OrderTable {
     #[inline]
     pub(super) fn due_count(&self) -> u32 {
         self.due.count(DUE)
-    }
-
-    /// Nothing is to be cancelled any more.
-    pub(super) fn clear_due(&mut self) {
-        while self.take_due().is_some() {}
     }
 
     /// Every open order, by slot.

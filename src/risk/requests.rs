@@ -228,6 +228,7 @@ impl Engine {
             time_in_force: request.time_in_force,
             status: OrdStatus::PendingNew,
             cancel_pending: false,
+            cancel_owed: false,
         };
         let slot = match self.recorded {
             Some(Recorded::Approved(id)) => match self.orders.reopen(order, id) {
@@ -361,7 +362,7 @@ impl Engine {
     ) {
         let epoch = self.tables.venues[self.venue_of(self.orders.get(slot))].epoch;
         let order = self.orders.get_mut(slot);
-        (order.cancel_pending, order.cancel_epoch) = (true, epoch);
+        (order.cancel_pending, order.cancel_epoch, order.cancel_owed) = (true, epoch, false);
         let (order_id, session) = (order.id, order.session);
         self.counts.cancels_approved += 1;
         out.decided(Decision {

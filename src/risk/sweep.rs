@@ -8,25 +8,29 @@ use crate::codec::journal::{
 };
 use crate::risk::engine::{Effects, Engine};
 use crate::risk::limits::SWEEP_CANCELS_MAX;
+use crate::risk::orders::Order;
 use crate::types::{
     AccountId, ClOrdId, InstrumentId, KillAction, KillScope, LinkState, MassScope, Nanos,
     SessionId, VenueId,
 };
 
 impl Engine {
-    /// Sends up to [`SWEEP_CANCELS_MAX`] of the cancels that are due; returns how many. The log is to record the tick
-    /// before.
+    /// Looks at up to [`SWEEP_CANCELS_MAX`] of the orders that are due and sends their cancels; returns at how many. Orders
+    /// at a venue that is down wait until it is up. The log is to record the tick before.
     pub fn tick(&mut self, now: Nanos, out: &mut impl Effects) -> usize {
         let mut count = 0;
         while count < SWEEP_CANCELS_MAX {
             let Some(slot) = self.orders.take_due() else { break };
+            // An order looked at is work too, or a sweep of a dead venue's orders would not be bounded.
+            count += 1;
             let order = self.orders.get(slot);
-            if !self.is_cancel_pending(order) {
+            if !self.tables.venues[self.venue_of(order)].is_up {
+                self.orders.get_mut(slot).cancel_owed = true;
+            } else if !self.is_cancel_pending(order) {
                 let cl_ord_id = order.cl_ord_id;
                 // Nobody asked for this one by a request of its own.
                 self.orders.get_mut(slot).cancel_cl_ord_id = ClOrdId(0);
                 self.pass_cancel(now, slot, cl_ord_id, now, out);
-                count += 1;
             }
         }
         count
@@ -80,13 +84,14 @@ impl Engine {
 
     /// Marks those orders of a session whose exposure is `chosen`.
     fn cancel_where(&mut self, session: usize, chosen: impl Fn(&Engine, usize) -> bool) -> u32 {
+        self.cancel_orders(session, |engine, order| chosen(engine, order.exposure))
+    }
+
+    fn cancel_orders(&mut self, session: usize, chosen: impl Fn(&Engine, &Order) -> bool) -> u32 {
         let (mut count, mut next) = (0, self.orders.session_first(session));
         while let Some(slot) = next {
             let order = self.orders.get(slot);
-            if chosen(self, order.exposure)
-                && !self.is_cancel_pending(order)
-                && self.orders.make_due(slot)
-            {
+            if chosen(self, order) && !self.is_cancel_pending(order) && self.orders.make_due(slot) {
                 count += 1;
             }
             next = self.orders.session_next(slot);
@@ -94,16 +99,15 @@ impl Engine {
         count
     }
 
-    /// A venue is back: orders there of sessions that went away meanwhile, and are to be cancelled then, are cancelled.
+    /// A venue is back: orders there are cancelled that a sweep met while it was away, and those of sessions that went
+    /// away meanwhile.
     pub(super) fn cancel_abandoned(&mut self, venue: usize) {
         for session in 0..self.tables.sessions.len() {
             let state = &self.tables.sessions[session];
-            if state.cancel_on_disconnect && (!state.is_up || self.is_draining) {
-                self.cancel_where(session, |engine, exposure| {
-                    let instrument = engine.tables.exposures[exposure].instrument;
-                    engine.tables.instruments[instrument].venue == venue
-                });
-            }
+            let is_abandoned = state.cancel_on_disconnect && (!state.is_up || self.is_draining);
+            self.cancel_orders(session, |engine, order| {
+                (is_abandoned || order.cancel_owed) && engine.venue_of(order) == venue
+            });
         }
     }
 
