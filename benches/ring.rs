@@ -194,9 +194,7 @@ fn throughput<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<W
         let start = clock.raw();
         for number in 0..count {
             let order = order(number);
-            while !C::send(&mut sender, &order) {
-                std::hint::spin_loop();
-            }
+            wait_until(|| C::send(&mut sender, &order));
         }
         let mut hash = 0;
         wait_until(|| C::receive(&mut result, |message| hash = number_of(message)));

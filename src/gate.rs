@@ -228,4 +228,10 @@ pub trait StateMachine {
         recorded: &[Decision],
         decided: &mut dyn FnMut(Decision),
     ) -> Result<(), CannotRestore>;
+
+    /// Whether `message` is answered by exactly one decision. One whose decision was not recorded was never acted upon.
+    fn decides_on(&self, message: &Journal) -> bool;
+
+    /// A number that two machines in the same state share.
+    fn digest(&self) -> u64;
 }

@@ -1,7 +1,7 @@
 //! `postern hist` on whole and on damaged logs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
@@ -397,5 +397,4 @@ fn what_postern_writes_it_reads() {
     assert_eq!(interval.histogram, ramp(1_000));
     assert!(reader.next().is_none());
     assert!(reader.comments().iter().any(|comment| comment == "[Layout: split]"));
-    assert!(Path::new("/proc").exists() == !Environment::here("").kernel.contains("unknown"));
 }

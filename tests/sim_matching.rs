@@ -234,7 +234,7 @@ fn config(orders_max: usize, levels_max: usize) -> ExchangeConfig {
         lot: 10,
     };
     let instruments = SECURITIES.into_iter().zip(1..).map(instrument).collect();
-    ExchangeConfig { instruments, orders_max, levels_max, owners_max: 4 }
+    ExchangeConfig { instruments, orders_max, open_orders_max: u32::MAX, levels_max, owners_max: 4 }
 }
 
 fn exchange(orders_max: usize, levels_max: usize) -> Exchange {

@@ -27,8 +27,6 @@ fn round(client: &mut Client, publish: &str, subscribe: &str) {
     send(&mut [client], &mut publication, &longest);
     assert_eq!(receive(&mut [client], &mut subscription), (source, longest));
     assert!(publication.is_connected() && subscription.is_connected());
-    drop(publication);
-    assert_eq!(event(&mut [client], &mut subscription), StreamEvent::SourceDown(source));
 }
 
 #[test]
@@ -84,6 +82,26 @@ fn dynamic_destinations_with_two_subscribers() {
         send(&mut [&mut client], &mut publication, &[number; 64]);
         assert_eq!(receive(&mut [&mut client], &mut first).1, [number; 64]);
         assert_eq!(receive(&mut [&mut client], &mut second).1, [number; 64]);
+    }
+}
+
+/// A publisher that leaves in good order is told of like one that dies, only sooner.
+#[test]
+fn a_publisher_that_leaves_is_an_event() {
+    let directory = Directory::new();
+    let mut client = Client::start(&directory.calm()).expect("started");
+    let udp = format!("aeron:udp?endpoint=127.0.0.1:{}", free_port());
+    for channel in ["aeron:ipc", &udp] {
+        let mut subscription = client.add_subscription(channel, STREAM).expect("subscribed");
+        let mut publication = client.add_publication(channel, STREAM).expect("published");
+        let source = publication.session_id();
+        assert_eq!(event(&mut [&mut client], &mut subscription), StreamEvent::SourceUp(source));
+        send(&mut [&mut client], &mut publication, b"last");
+        drop(publication);
+        let left = now();
+        assert_eq!(receive(&mut [&mut client], &mut subscription).1, b"last");
+        assert_eq!(event(&mut [&mut client], &mut subscription), StreamEvent::SourceDown(source));
+        eprintln!("{channel}: told after {} ms", now().since(left) / 1_000_000);
     }
 }
 

@@ -118,7 +118,7 @@ fn driver_killed_and_started_again() {
     let reason = goes_down(&mut client, &mut publication, &mut subscription);
     assert_eq!(reason, DownReason::DriverTimeout);
     let noticed_ms = now().since(killed) / 1_000_000;
-    println!("driver death noticed after {noticed_ms} ms");
+    eprintln!("driver death noticed after {noticed_ms} ms");
 
     // The killed driver's directory does not keep the next one from starting.
     let _second = driver(&directory);
@@ -144,6 +144,19 @@ fn old_streams_may_be_dropped_after_the_new_client_was_made() {
     drop((old, old_publication, old_subscription));
     send(&mut [&mut client], &mut publication, b"after");
     assert_eq!(receive(&mut [&mut client], &mut subscription).1, b"after");
+}
+
+#[test]
+fn driver_ended_in_good_order() {
+    let directory = Directory::new();
+    let config = AeronConfig { mode: DriverMode::Shared, ..directory.alert() };
+    let driver = postern::transport::Driver::start(&config).expect("started");
+    let mut client = Client::connect(&config).expect("connected");
+    let (mut publication, mut subscription) = open(&mut client, "aeron:ipc");
+    send(&mut [&mut client], &mut publication, b"before");
+    drop(driver);
+    let reason = goes_down(&mut client, &mut publication, &mut subscription);
+    assert_eq!(reason, DownReason::DriverTimeout);
 }
 
 /// Blocks this thread for longer than the client may be silent.
@@ -188,11 +201,12 @@ fn our_thread_stalls_with_the_driver_on_it() {
 fn publisher_killed(channel: &str) {
     let directory = Directory::new();
     let _driver = driver(&directory);
-    let mut client = Client::start(&external(&directory)).expect("started");
-    let mut subscription = client.add_subscription(channel, STREAM).expect("subscribed");
     let told = [directory.0.to_str().expect("ASCII"), channel];
     let mut publisher = Process::start("publisher", &told);
+    // Waits without giving signs of life, so before there is a client.
     let source = publisher.next_said().parse().expect("its session id");
+    let mut client = Client::start(&external(&directory)).expect("started");
+    let mut subscription = client.add_subscription(channel, STREAM).expect("subscribed");
     assert_eq!(event(&mut [&mut client], &mut subscription), StreamEvent::SourceUp(source));
     assert_eq!(receive(&mut [&mut client], &mut subscription), (source, b"message".to_vec()));
     publisher.kill();
@@ -203,7 +217,7 @@ fn publisher_killed(channel: &str) {
         subscription.next_event()
     });
     assert_eq!(gone, StreamEvent::SourceDown(source));
-    println!("{channel}: told after {} ms, {rest} left", now().since(killed) / 1_000_000);
+    eprintln!("{channel}: told after {} ms, {rest} left", now().since(killed) / 1_000_000);
 }
 
 #[test]
@@ -220,13 +234,12 @@ fn publisher_killed_udp() {
 fn subscriber_killed(channel: &str) {
     let directory = Directory::new();
     let _driver = driver(&directory);
-    let mut client = Client::start(&external(&directory)).expect("started");
-    let mut publication = client.add_publication(channel, STREAM).expect("published");
-    assert_eq!(offer(&mut publication, b"message"), Err(OfferError::NotConnected));
     let told = [directory.0.to_str().expect("ASCII"), channel];
     let mut subscriber = Process::start("subscriber", &told);
-    // It asks the driver, which has threads of its own.
+    // Waits without giving signs of life, so before there is a client.
     subscriber.wait_ready();
+    let mut client = Client::start(&external(&directory)).expect("started");
+    let mut publication = client.add_publication(channel, STREAM).expect("published");
     send(&mut [&mut client], &mut publication, b"message");
     subscriber.kill();
     let mut back_pressured = false;
@@ -374,7 +387,8 @@ fn a_bad_channel_is_named_with_what_aeron_says() {
             assert!(matches!(error, TransportError::Stream { .. }), "{text}");
             assert!(text.contains(&format!("`{channel}` stream {STREAM}: ")), "{text}");
             assert!(!text.ends_with(": "), "Aeron says why: {text}");
-            println!("{kind}: {text}");
+            assert!(!text.contains('\n'), "in one line: {text}");
+            eprintln!("{kind}: {text}");
         }
     }
     // The client lives on.
@@ -390,5 +404,5 @@ fn no_driver_at_all() {
     let text = error.to_string();
     assert!(matches!(error, TransportError::Client { .. }), "{text}");
     assert!(text.contains(directory.0.to_str().expect("ASCII")), "{text}");
-    println!("{text}");
+    eprintln!("{text}");
 }

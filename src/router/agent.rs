@@ -8,7 +8,7 @@ use crate::codec::order_entry::{ExecutionReport, OrderCancelReject, OrderEntry};
 use crate::gate::{Approved, ApprovedReceiver};
 use crate::ring::Producer;
 use crate::router::latch::{KillLatch, Scopes};
-use crate::router::lifecycle::{Event, Life};
+use crate::router::lifecycle::{Event, Life, Pending};
 use crate::router::table::OrderTable;
 use crate::router::venue::VenueLine;
 use crate::runtime::{Agent, Clock, Fatal, Phase};
@@ -17,7 +17,7 @@ use crate::telemetry::{Counter, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{
     CancelRejectTo, DenyReason, ExecType, InstrumentId, LinkState, Nanos, OrderId, Qty,
-    RequestKind, UtcNanos, VenueId,
+    RequestKind, TerminationCode, UtcNanos, VenueId,
 };
 
 /// Approved requests sent in one duty cycle.
@@ -26,6 +26,9 @@ const REQUESTS_PER_CYCLE: usize = 16;
 const REPORTS_PER_CYCLE: usize = 16;
 /// Cancels sent in one duty cycle while the gateway goes down.
 const DRAIN_CANCELS_PER_CYCLE: usize = 16;
+/// How long risk has for cancelling open orders when the gateway goes down; then, in case it is dead, the router cancels
+/// what has no cancel on its way, in nanoseconds.
+const DRAIN_GRACE_NS: u64 = 20_000_000;
 /// How often the venue sessions' clocks are looked at, in nanoseconds.
 const TIMER_NS: u64 = 1_000_000;
 /// How long an approved order may wait for the venue's stream before its price is too old to be sent, in nanoseconds.
@@ -144,7 +147,8 @@ struct Floor<O> {
     router_risk: Producer,
     clock: Clock,
     telemetry: RouterTelemetry,
-    draining: bool,
+    /// Since when the gateway goes down.
+    draining: Option<Nanos>,
     drain_place: usize,
     fatal: Option<Fatal>,
 }
@@ -180,7 +184,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
             router_risk: config.router_risk,
             clock: config.clock,
             telemetry: config.telemetry,
-            draining: false,
+            draining: None,
             drain_place: 0,
             fatal: None,
         };
@@ -249,7 +253,7 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
         let mut work = self.floor.flush_links();
         work += self.poll_reports(now)?;
         work += self.poll_requests(now);
-        if self.floor.draining {
+        if self.floor.draining.is_some_and(|since| now.since(since) >= DRAIN_GRACE_NS) {
             work += self.floor.drain(now);
         }
         if now >= self.next_timer {
@@ -262,8 +266,8 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
     fn on_phase(&mut self, phase: Phase, now: Nanos) {
         match phase {
             Phase::Starting | Phase::Running => {}
-            Phase::Draining => self.floor.draining = true,
-            Phase::Stopping => self.floor.terminate_all(now),
+            Phase::Draining => self.floor.draining = Some(now),
+            Phase::Stopping => self.floor.terminate_all(),
         }
     }
 
@@ -302,8 +306,7 @@ impl<O: Outbound> Floor<O> {
         let utc = self.clock.utc(now);
         if let Err(error) = self.lines[line].send_order(now, utc, order) {
             self.table.remove(order.order_id);
-            let waited = read.since(order.ingress_time);
-            return match self.unsent(error, waited) {
+            return match self.unsent(error, now.since(order.ingress_time)) {
                 Some(reason) => self.refuse_order(order, reason),
                 None => false,
             };
@@ -383,7 +386,7 @@ impl<O: Outbound> Floor<O> {
         if let Some(reason) = self.latch.denies(scopes) {
             return Some(reason);
         }
-        if self.draining {
+        if self.draining.is_some() {
             return Some(DenyReason::ShuttingDown);
         }
         if !self.lines[line].session.is_established() {
@@ -590,7 +593,7 @@ impl<O: Outbound> Floor<O> {
                     false
                 }
             };
-            if due && !self.draining && self.lines[line].is_connected() {
+            if due && self.draining.is_none() && self.lines[line].is_connected() {
                 let first = self.lines[line].session.resume(now, utc);
                 self.control(line, &first);
                 work += 1;
@@ -612,7 +615,7 @@ impl<O: Outbound> Floor<O> {
                 break;
             };
             let Some(entry) = self.table.get_mut(order_id) else { break };
-            if entry.drained {
+            if entry.drained || entry.life.pending == Pending::Cancel {
                 self.drain_place = next;
                 continue;
             }
@@ -676,11 +679,10 @@ impl<O: Outbound> Floor<O> {
         }
     }
 
-    fn terminate_all(&mut self, _now: Nanos) {
+    fn terminate_all(&mut self) {
         for line in 0..self.lines.len() {
             if self.lines[line].session.is_established() {
-                let goodbye =
-                    self.lines[line].session.terminate(crate::types::TerminationCode::ShuttingDown);
+                let goodbye = self.lines[line].session.terminate(TerminationCode::ShuttingDown);
                 self.control(line, &goodbye);
             }
         }

@@ -15,3 +15,6 @@ mod venue;
 pub use agent::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 pub use latch::{KillLatch, Scopes};
 pub use table::OrderTable;
+
+#[cfg(test)]
+mod tests;

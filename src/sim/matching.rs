@@ -42,6 +42,8 @@ pub struct ExchangeConfig {
     pub instruments: Vec<VenueInstrument>,
     /// Orders held at once, open and lately ended: 1 to 2^24.
     pub orders_max: usize,
+    /// Orders open at once, of all owners.
+    pub open_orders_max: u32,
     /// Price levels on each side of each book, at least 1.
     pub levels_max: usize,
     /// Owners are numbered below this.
@@ -111,6 +113,7 @@ pub struct Exchange {
     slab: Slab,
     owners: Vec<Owner>,
     open_count: u32,
+    open_count_max: u32,
     is_open: bool,
     next_order_id: u64,
     next_reference: u64,
@@ -140,6 +143,7 @@ impl Exchange {
             slab: Slab::new(config.orders_max),
             owners: owners.collect(),
             open_count: 0,
+            open_count_max: config.open_orders_max,
             is_open: false,
             next_order_id: 1,
             next_reference: 1,
@@ -381,7 +385,7 @@ impl Exchange {
         if self.slab.find(new.owner, new.client_id).is_some() {
             return Err(VenueReject::DuplicateOrder);
         }
-        if !self.slab.has_room() {
+        if self.open_count >= self.open_count_max || !self.slab.has_room() {
             return Err(VenueReject::TooManyOrders);
         }
         match new.price {

@@ -3,11 +3,15 @@
 pub mod account;
 pub mod background;
 pub mod book;
+mod desk;
 pub mod itch_out;
+pub mod ledger;
 pub mod matching;
 pub mod mold_out;
 pub mod order;
 pub mod prng;
 pub mod probe;
+mod seat;
 pub mod slab;
 pub mod strategy;
+pub mod venue;

@@ -11,6 +11,7 @@ use rusteron_client::{
 };
 
 use crate::transport::directory::{Deadline, c_path};
+use crate::transport::error::one_line;
 use crate::transport::shared::Shared;
 use crate::transport::subscription::Events;
 use crate::transport::{
@@ -29,6 +30,11 @@ const CONDUCTOR_LOOPS: u32 = 1024;
 /// One thread's client, and its driver if that runs on this thread. Neither leaves the thread: it is not `Send`, nor is
 /// anything opened on it.
 ///
+/// ```compile_fail
+/// fn moved<T: Send>() {}
+/// moved::<postern::transport::Client>();
+/// ```
+///
 /// A client that is down ([`Client::down`]) stays down with all its streams; drop it and make another.
 pub struct Client {
     // Before the driver: it says goodbye to it.
@@ -37,9 +43,10 @@ pub struct Client {
     shared: Rc<Shared>,
     counters: Option<TransportCounters>,
     operation_timeout: Duration,
-    ipc_loops: u32,
-    has_network: bool,
-    loops: u32,
+    /// Loops from one run of the driver to the next: 1 with a UDP channel.
+    driver_loops: u32,
+    loops_to_driver: u32,
+    loops_to_conductor: u32,
     next_conductor: Nanos,
 }
 
@@ -77,7 +84,7 @@ impl Client {
         let directory = c_path(&config.directory)?;
         let aeron = open(config, &directory, &shared).map_err(|error| TransportError::Client {
             directory: config.directory.clone(),
-            why: error.get_last_err_message().to_owned(),
+            why: one_line(error.get_last_err_message()),
         })?;
         Ok(Client {
             aeron,
@@ -85,9 +92,9 @@ impl Client {
             shared,
             counters: None,
             operation_timeout: Duration::from_millis(config.operation_timeout_ms),
-            ipc_loops: config.ipc_loops,
-            has_network: false,
-            loops: 0,
+            driver_loops: config.ipc_loops,
+            loops_to_driver: 1,
+            loops_to_conductor: 1,
             next_conductor: Nanos(0),
         })
     }
@@ -105,17 +112,16 @@ impl Client {
     /// [`TransportDown`] from when the client is down; [`Client::down`] says why.
     #[inline]
     pub fn service(&mut self, now: Nanos) -> Result<usize, TransportDown> {
-        self.loops = self.loops.wrapping_add(1);
         let mut work = 0;
-        if self.driver.is_some()
-            && (self.shared.take_driver_wanted()
-                || self.has_network
-                || self.loops.is_multiple_of(self.ipc_loops))
-        {
+        self.loops_to_driver = self.loops_to_driver.saturating_sub(1);
+        if self.loops_to_driver == 0 || self.shared.take_driver_wanted() {
+            self.loops_to_driver = self.driver_loops;
             work += self.run_driver();
         }
-        if now >= self.next_conductor || self.loops.is_multiple_of(CONDUCTOR_LOOPS) {
+        self.loops_to_conductor = self.loops_to_conductor.saturating_sub(1);
+        if now >= self.next_conductor || self.loops_to_conductor == 0 {
             self.next_conductor = now.plus(CONDUCTOR_EVERY_NS);
+            self.loops_to_conductor = CONDUCTOR_LOOPS;
             work += self.run_conductor();
         }
         match self.shared.down() {
@@ -220,7 +226,9 @@ impl Client {
         if let Some(reason) = self.shared.down() {
             return Err(TransportError::Down(reason));
         }
-        self.has_network |= label.channel.contains("aeron:udp");
+        if label.channel.contains("aeron:udp") {
+            self.driver_loops = 1;
+        }
         CString::new(label.channel.as_str()).map_err(|_| label.error("holds a zero byte"))
     }
 
@@ -288,7 +296,17 @@ fn open(
     directory: &CString,
     shared: &Rc<Shared>,
 ) -> Result<Aeron, AeronCError> {
-    let context = AeronContext::new()?;
+    let context = AeronContext::new().map_err(AeronCError::capture_errmsg)?;
+    // The text is taken while the context lives, before its end can put another over it.
+    open_in(&context, config, directory, shared).map_err(AeronCError::capture_errmsg)
+}
+
+fn open_in(
+    context: &AeronContext,
+    config: &AeronConfig,
+    directory: &CString,
+    shared: &Rc<Shared>,
+) -> Result<Aeron, AeronCError> {
     context.set_dir(directory)?;
     context.set_use_conductor_agent_invoker(true)?;
     context.set_pre_touch_mapped_memory(config.pre_touch)?;
@@ -296,7 +314,7 @@ fn open(
     context.set_keepalive_interval_ns(config.timer_interval_ns())?;
     let told = Rc::clone(shared);
     context.set_error_handler(Some(move |code: i32, text: &str| told.on_error(code, text)))?;
-    let aeron = Aeron::new(&context)?;
+    let aeron = Aeron::new(context)?;
     aeron.start()?;
     Ok(aeron)
 }
@@ -322,7 +340,7 @@ impl Label {
     }
 
     fn refused(&self, error: &AeronCError) -> TransportError {
-        self.error(error.get_last_err_message())
+        self.error(&one_line(error.get_last_err_message()))
     }
 }
 

@@ -127,9 +127,8 @@ impl Default for AeronConfig {
 /// Bytes of Aeron's frame header, part of every frame (Aeron transport protocol, data frame).
 pub(super) const FRAME_HEADER_BYTES: usize = 32;
 
-/// Bytes of the driver's files beside the log buffers: command buffers, counters, error log, loss report. Measured
-/// 8.4 MB with Aeron's default lengths; rounded up.
-const DRIVER_FILE_BYTES: u64 = 12 << 20;
+/// Bytes of the driver's files beside the log buffers: command buffers, counters, error log, loss report; rounded up.
+const DRIVER_FILE_BYTES: u64 = 13 << 20;
 
 impl AeronConfig {
     /// The default configuration with this directory.
@@ -146,11 +145,11 @@ impl AeronConfig {
     }
 
     /// How often the driver looks after timeouts and gives its sign of life, in nanoseconds: often enough that no
-    /// timeout is late by more than an eighth.
+    /// timeout is late by more than an eighth, nor the word of a publisher's going by more than a quarter of a second.
     pub(super) fn timer_interval_ns(&self) -> u64 {
         let shortest =
             self.driver_timeout_ms.min(self.client_liveness_ms).min(self.image_liveness_ms);
-        (shortest * 1_000_000 / 8).max(1_000_000)
+        (shortest * 1_000_000 / 8).clamp(1_000_000, 250_000_000)
     }
 
     /// Refuses what cannot work.
@@ -161,6 +160,9 @@ impl AeronConfig {
         let bad = |field, why: &str| Err(TransportError::BadSetting { field, why: why.to_owned() });
         if !self.directory.is_absolute() {
             return bad("directory", "must be an absolute path");
+        }
+        if self.directory.as_os_str().as_encoded_bytes().contains(&0) {
+            return bad("directory", "must not hold a zero byte");
         }
         if !self.term_length_bytes.is_power_of_two()
             || !(64 << 10..=1 << 30).contains(&self.term_length_bytes)

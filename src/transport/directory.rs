@@ -5,15 +5,47 @@ use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusteron_client::AeronCnc;
 
 use crate::transport::{AeronConfig, TransportError};
 
-/// A driver whose process is alive is given this long to show its next sign of life: Aeron's drivers give one a second.
-const ALIVE_WAIT: Duration = Duration::from_millis(3_000);
+/// A driver without a sign of life for so many milliseconds is dead, if its process cannot be seen. Aeron's drivers give
+/// one a second or sooner.
+const UNSEEN_MS: i64 = 1_250;
+
+/// The same where the process with its id is alive: that may be another program, or a driver that is held up.
+const ALIVE_MS: i64 = 3_000;
+
+/// Directories of the embedded drivers of this process. A driver of the asking thread gives no sign of life while that
+/// thread asks, so it has to be known.
+#[allow(clippy::disallowed_types, reason = "set-up only, and all threads of the process share it")]
+static OURS: std::sync::Mutex<Vec<PathBuf>> = std::sync::Mutex::new(Vec::new());
+
+/// A directory in which a driver of this process runs, until dropped.
+#[derive(Debug)]
+pub(super) struct Claimed(PathBuf);
+
+impl Claimed {
+    fn new(directory: &Path) -> Result<Claimed, TransportError> {
+        let mut ours = OURS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if ours.iter().any(|taken| taken == directory) {
+            let pid = i64::from(std::process::id());
+            return Err(TransportError::DirectoryInUse { directory: directory.to_owned(), pid });
+        }
+        ours.push(directory.to_owned());
+        Ok(Claimed(directory.to_owned()))
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let mut ours = OURS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ours.retain(|taken| *taken != self.0);
+    }
+}
 
 /// The C string for a path.
 ///
@@ -26,12 +58,13 @@ pub(super) fn c_path(path: &Path) -> Result<CString, TransportError> {
     })
 }
 
-/// Makes sure that an embedded driver may be started in the configured directory.
+/// Makes sure that an embedded driver may be started in the configured directory, which is ours from then on.
 ///
 /// # Errors
 /// A live driver is there, or anything at all if it must not be taken over; or there is too little room.
-pub(super) fn prepare(config: &AeronConfig) -> Result<(), TransportError> {
+pub(super) fn prepare(config: &AeronConfig) -> Result<Claimed, TransportError> {
     let directory = config.directory.clone();
+    let claimed = Claimed::new(&directory)?;
     if directory.exists() {
         if let Some(pid) = live_driver(config)? {
             return Err(TransportError::DirectoryInUse { directory, pid });
@@ -53,30 +86,32 @@ pub(super) fn prepare(config: &AeronConfig) -> Result<(), TransportError> {
     if free_bytes < needed_bytes {
         return Err(TransportError::TooLittleMemory { directory, needed_bytes, free_bytes });
     }
-    Ok(())
+    Ok(claimed)
 }
 
 /// The process id of a driver that is alive in the directory, if there is one.
 ///
-/// A driver that was killed has left a fresh heartbeat behind, so its process decides; and as process ids are used
-/// again, a process that is alive must also go on giving signs of life.
+/// A driver that was killed a moment ago has left a fresh heartbeat behind, so what counts is whether another follows. Its
+/// process id alone proves nothing: it may be in use again, or belong to another container that shares the memory.
 fn live_driver(config: &AeronConfig) -> Result<Option<i64>, TransportError> {
     // No file, or none that is complete, is no driver.
     let Ok(cnc) = AeronCnc::open(&c_path(&config.directory)?) else { return Ok(None) };
     let Ok(constants) = cnc.get_constants() else { return Ok(None) };
     let pid = constants.pid();
+    // A driver that ended in good order has taken its heartbeat back, which reads as an error.
     let Ok(first) = cnc.get_to_driver_heartbeat_ms() else { return Ok(None) };
-    let fresh_ms = i64::try_from(config.driver_timeout_ms).unwrap_or(i64::MAX).max(3_000);
-    let wait = Deadline::after(ALIVE_WAIT);
+    // Whatever the time of day does meanwhile.
+    let patience = Deadline::after(Duration::from_millis(ALIVE_MS.unsigned_abs()));
     loop {
-        if !Path::new("/proc").join(pid.to_string()).exists() {
-            return Ok(None);
-        }
         let Ok(heartbeat) = cnc.get_to_driver_heartbeat_ms() else { return Ok(None) };
         if heartbeat != first {
             return Ok(Some(pid));
         }
-        if epoch_ms().saturating_sub(heartbeat) > fresh_ms || wait.is_over() {
+        // Our own id is that of a process before us, as in a container where it is always the same.
+        let seen = pid != i64::from(std::process::id())
+            && Path::new("/proc").join(pid.to_string()).exists();
+        let dead_ms = if seen { ALIVE_MS } else { UNSEEN_MS };
+        if epoch_ms().saturating_sub(heartbeat) > dead_ms || patience.is_over() {
             return Ok(None);
         }
         std::thread::yield_now();

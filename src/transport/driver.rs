@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use rusteron_media_driver::bindings::{aeron_thread_naming_enum, aeron_threading_mode_enum};
 use rusteron_media_driver::{AeronCError, AeronDriver, AeronDriverContext, AeronIdleStrategyKind};
 
-use crate::transport::directory::{c_path, prepare};
+use crate::transport::directory::{Claimed, c_path, prepare};
 use crate::transport::{AeronConfig, DriverIdle, DriverMode, TransportError};
 
 /// Runs of an embedded driver before the first client comes, so that it has nothing left to set up.
 const FIRST_RUNS: usize = 10;
+
+/// Room for 8192 of Aeron's counters of 128 bytes, a dozen a stream; their names take four times as much. The least that
+/// Aeron takes; its own default is eight times that.
+const COUNTERS_BYTES: usize = 1 << 20;
 
 /// A running media driver. Stops when dropped; clients that are left see [`crate::transport::TransportDown`].
 ///
@@ -18,6 +22,8 @@ const FIRST_RUNS: usize = 10;
 /// in a directory of its own.
 pub struct Driver {
     inner: Option<AeronDriver>,
+    // After the driver: the directory is in use until it has ended.
+    _claimed: Option<Claimed>,
     mode: DriverMode,
     directory: PathBuf,
     // Kept to the thread that started it: what runs it must be one thread.
@@ -35,7 +41,8 @@ impl fmt::Debug for Driver {
 
 impl Driver {
     /// Starts the configured driver; an external one is only named, and looked for when a client is made. Takes a few
-    /// milliseconds; up to three seconds where a dead driver's directory names a process id that is in use again.
+    /// milliseconds; over what a driver left that was killed less than 1.25 seconds ago, until that time is over, and up to
+    /// three seconds where its process id is in use again.
     ///
     /// Environment variables of Aeron's (`AERON_…`) set what the configuration does not.
     ///
@@ -43,18 +50,20 @@ impl Driver {
     /// A bad setting, a directory in use, too little memory, or what Aeron says.
     pub fn start(config: &AeronConfig) -> Result<Driver, TransportError> {
         config.check()?;
-        let inner = match config.mode {
-            DriverMode::External => None,
+        let (inner, claimed) = match config.mode {
+            DriverMode::External => (None, None),
             DriverMode::Invoker | DriverMode::Shared | DriverMode::Dedicated => {
-                prepare(config)?;
-                Some(start_embedded(config).map_err(|error| TransportError::Driver {
+                let claimed = prepare(config)?;
+                let driver = start_embedded(config).map_err(|error| TransportError::Driver {
                     directory: config.directory.clone(),
-                    why: error.get_last_err_message().to_owned(),
-                })?)
+                    why: aeron_text(&error),
+                })?;
+                (Some(driver), Some(claimed))
             }
         };
         Ok(Driver {
             inner,
+            _claimed: claimed,
             mode: config.mode,
             directory: config.directory.clone(),
             _one_thread: std::marker::PhantomData,
@@ -92,13 +101,26 @@ impl Driver {
     }
 }
 
+/// What Aeron says, in one line.
+fn aeron_text(error: &AeronCError) -> String {
+    crate::transport::error::one_line(error.get_last_err_message())
+}
+
 fn start_embedded(config: &AeronConfig) -> Result<AeronDriver, AeronCError> {
-    let context = AeronDriverContext::new()?;
-    place_files(&context, config)?;
-    set_lengths(&context, config)?;
-    set_times(&context, config)?;
-    set_threads(&context, config)?;
-    let driver = AeronDriver::new(&context)?;
+    let context = AeronDriverContext::new().map_err(AeronCError::capture_errmsg)?;
+    // The text is taken while the context lives: its end may fail as well, and would put its own text over this one.
+    start_in(&context, config).map_err(AeronCError::capture_errmsg)
+}
+
+fn start_in(
+    context: &AeronDriverContext,
+    config: &AeronConfig,
+) -> Result<AeronDriver, AeronCError> {
+    place_files(context, config)?;
+    set_lengths(context, config)?;
+    set_times(context, config)?;
+    set_threads(context, config)?;
+    let driver = AeronDriver::new(context)?;
     let invoker = config.mode == DriverMode::Invoker;
     driver.start(invoker)?;
     if invoker {
@@ -127,6 +149,7 @@ fn set_lengths(context: &AeronDriverContext, config: &AeronConfig) -> Result<(),
     context.set_mtu_length(config.mtu_bytes)?;
     context.set_ipc_mtu_length(config.ipc_mtu_bytes)?;
     context.set_rcv_initial_window_length(config.receive_window_bytes)?;
+    context.set_counters_buffer_length(COUNTERS_BYTES)?;
     if config.socket_send_bytes > 0 {
         context.set_socket_so_sndbuf(config.socket_send_bytes)?;
     }
@@ -144,6 +167,8 @@ fn set_times(context: &AeronDriverContext, config: &AeronConfig) -> Result<(), A
     context.set_client_liveness_timeout_ns(liveness_ns)?;
     context.set_image_liveness_timeout_ns(config.image_liveness_ms * MS)?;
     context.set_publication_connection_timeout_ns(config.image_liveness_ms * MS)?;
+    // How long a UDP publisher that left stays for repeats. Subscribers are told of its end after that.
+    context.set_publication_linger_timeout_ns((config.image_liveness_ms * MS).min(5_000 * MS))?;
     // Aeron demands that a claim of a dead client is released after the client is known to be dead.
     context.set_publication_unblock_timeout_ns((15_000 * MS).max(2 * liveness_ns))?;
     Ok(())

@@ -154,3 +154,27 @@ impl Shared {
         self.error_text.borrow().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays_and_other_codes_are_counted() {
+        let shared = Shared::new();
+        shared.on_error(1003, "a full buffer");
+        assert_eq!((shared.down(), shared.stats().errors), (None, 1));
+        shared.on_error(1002, "not serviced");
+        shared.on_error(1000, "and no driver");
+        assert_eq!(shared.down(), Some(DownReason::ServiceTimeout));
+        assert_eq!(shared.stats().errors, 1);
+        assert_eq!(shared.error_text(), "and no driver");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let shared = Shared::new();
+        shared.on_error(1, &"ä".repeat(ERROR_TEXT_BYTES));
+        assert_eq!(shared.error_text(), "ä".repeat(ERROR_TEXT_BYTES / 2));
+    }
+}

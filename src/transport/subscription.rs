@@ -40,12 +40,14 @@ impl Events {
     }
 
     pub(super) fn on_image(&self, image: &AeronImage, shared: &Shared, up: bool) {
-        let Ok(constants) = image.get_constants() else {
+        match image.get_constants() {
+            Ok(constants) => self.push(constants.session_id(), shared, up),
             // A publisher that cannot be named cannot be followed.
-            self.overflowed.set(true);
-            return;
-        };
-        let source = constants.session_id();
+            Err(_) => self.overflowed.set(true),
+        }
+    }
+
+    fn push(&self, source: i32, shared: &Shared, up: bool) {
         shared.count(|stats| if up { stats.sources_up += 1 } else { stats.sources_down += 1 });
         let event =
             if up { StreamEvent::SourceUp(source) } else { StreamEvent::SourceDown(source) };
@@ -155,4 +157,27 @@ fn frame_of(header: &AeronHeader) -> Option<(u8, i32)> {
     // SAFETY: as above, the frame lies in the mapped log buffer while the handler runs.
     let frame = unsafe { frame.as_ref() }?;
     Some((frame.frame_header.flags, frame.session_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_keep_their_order_and_one_too_many_is_the_end() {
+        let (events, shared) = (Events::new(), Shared::new());
+        let half = i32::try_from(EVENTS_MAX / 2).expect("small");
+        for source in 0..half {
+            events.push(source, &shared, true);
+            events.push(source, &shared, false);
+        }
+        assert!(!events.overflowed.get());
+        events.push(half, &shared, true);
+        assert!(events.overflowed.get());
+        let read: Vec<StreamEvent> = events.queue.borrow_mut().drain(..).collect();
+        assert_eq!(read.len(), EVENTS_MAX);
+        assert_eq!(read[..2], [StreamEvent::SourceUp(0), StreamEvent::SourceDown(0)]);
+        let stats = shared.stats();
+        assert_eq!((stats.sources_up, stats.sources_down), (513, 512));
+    }
 }

@@ -1,0 +1,71 @@
+//! What the tests of the simulated exchange share: lines that keep what was sent, and the feed that reads it.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use postern::feed::arbiter::Join;
+use postern::feed::book::BooksConfig;
+use postern::feed::channel::{Channel, ChannelSettings, NoSink};
+use postern::net::PacketSink;
+use postern::sim::matching::VenueInstrument;
+use postern::types::{InstrumentId, Nanos, Price, Symbol};
+
+/// A line whose packets are kept until somebody takes them.
+#[derive(Clone, Debug, Default)]
+pub struct Line(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl Line {
+    /// Takes the packets sent since the last time.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        self.0.take()
+    }
+}
+
+impl PacketSink for Line {
+    fn send_with<F: FnOnce(&mut [u8]) -> usize>(&mut self, write: F) -> bool {
+        let mut packet = vec![0; 9_000];
+        let bytes = write(&mut packet);
+        packet.truncate(bytes);
+        self.0.borrow_mut().push(packet);
+        true
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The gateway's feed over a line.
+pub fn feed(symbols: &[Symbol]) -> Channel {
+    let books = BooksConfig {
+        orders_max: 1 << 15,
+        levels_max: 4_096,
+        books_max: 64,
+        follow_all_symbols: false,
+    };
+    let settings = ChannelSettings { join: Join::First, stale_after_ns: u64::MAX, books };
+    Channel::new(&settings, symbols)
+}
+
+/// Lets the feed read what the line has, and holds it to no error.
+pub fn read(feed: &mut Channel, line: &Line) {
+    for packet in line.take() {
+        feed.on_datagram(&packet, Nanos(1), &mut NoSink);
+    }
+    let counts = feed.counts();
+    assert_eq!((counts.packet_errors, counts.message_errors, counts.misfits), (0, 0, 0));
+}
+
+/// An instrument with a tick of a cent.
+pub fn instrument(symbol: &str, stock_locate: u16, security_id: u32) -> VenueInstrument {
+    VenueInstrument {
+        symbol: Symbol::new(symbol).expect("a symbol"),
+        stock_locate,
+        security_id: InstrumentId(security_id),
+        tick: Price::from_itch4(100),
+        lot: 1,
+    }
+}
