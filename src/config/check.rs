@@ -41,14 +41,17 @@ pub(super) fn cores(
     gateway: &Gateway,
     runtime: &Runtime,
 ) {
-    if gateway.layout == Layout::Fused {
+    if gateway.layout != Layout::Split {
         for (key, core) in [("risk_core", runtime.risk_core), ("router_core", runtime.router_core)]
         {
             if core.is_some() && core != runtime.entry_core {
                 section.refuse(
                     reader,
                     key,
-                    "contradicts gateway.layout = \"fused\", in which it is entry_core",
+                    format_args!(
+                        "contradicts gateway.layout = \"{}\", in which it is entry_core",
+                        gateway.layout
+                    ),
                 );
             }
         }
