@@ -1,8 +1,35 @@
 //! The `postern` command.
 
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use postern::cmd;
 use postern::runtime::GuardedAllocator;
 
 #[global_allocator]
 static ALLOCATOR: GuardedAllocator = GuardedAllocator;
 
-fn main() {}
+/// A kernel-bypass, ultra-low-latency gateway for electronic trading.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, about, arg_required_else_help = true)]
+struct Postern {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(cmd::demo::DemoArgs),
+    Replay(cmd::replay::ReplayArgs),
+    Hist(cmd::hist::Args),
+    Ctl(cmd::ctl::Args),
+}
+
+fn main() -> ExitCode {
+    match Postern::parse().command {
+        Command::Demo(args) => cmd::demo::run(&args),
+        Command::Replay(args) => cmd::replay::run(&args),
+        Command::Hist(args) => cmd::hist::run(&args),
+        Command::Ctl(args) => cmd::ctl::run(&args),
+    }
+}

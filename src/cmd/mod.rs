@@ -6,3 +6,10 @@ pub mod demo;
 pub mod hist;
 pub mod output;
 pub mod replay;
+
+/// Tells something that is no result: to standard error, so that it never mixes with one.
+pub(crate) fn complain(text: &str) {
+    use std::io::Write;
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

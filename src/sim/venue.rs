@@ -128,6 +128,7 @@ pub struct VenueAgent<I, O, K> {
     exchange: Exchange,
     desk: Desk<O, K>,
     background: Background,
+    background_is_over: bool,
     ledger: LedgerCell,
     telemetry: Telemetry,
 }
@@ -171,6 +172,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
         Ok(VenueAgent {
             requests: lines.requests,
             background: background(&exchange),
+            background_is_over: false,
             exchange,
             desk,
             ledger,
@@ -235,6 +237,9 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
 
     #[inline]
     fn run_background(&mut self, now: Nanos) -> usize {
+        if self.background_is_over {
+            return 0;
+        }
         let VenueAgent { background, exchange, desk, .. } = self;
         let mut count = 0;
         while count < self.config.background_per_cycle && desk.has_room(exchange) {
@@ -320,8 +325,10 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         Ok(work)
     }
 
-    fn on_phase(&mut self, _phase: Phase, _now: Nanos) {
-        // The exchange outlives whoever drains: cancels are taken and answered to the end.
+    /// The exchange outlives whoever drains: cancels are taken and answered to the end. The background stops, so that the
+    /// books come to rest.
+    fn on_phase(&mut self, phase: Phase, _now: Nanos) {
+        self.background_is_over |= phase >= Phase::Draining;
     }
 
     fn is_drained(&self) -> bool {

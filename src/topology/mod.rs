@@ -39,10 +39,8 @@ use crate::journal::{self, JournalAgent, JournalWriter};
 use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
-use crate::runtime::{
-    Agent, AgentSlot, Clock, Cores, DriverPlace, Fatal, Layout, Lifecycle, Plan, PlannedThread,
-    Role, StartError, ThreadSpec, plan,
-};
+use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
+use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
 use crate::telemetry::Registry;
 use crate::topology::sources::Sources;
 use crate::transport::{
@@ -83,7 +81,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// What control needs, once the supervisor has a lifecycle.
-    pub fn reach(control_risk: Producer, registry: &Registry, lifecycle: Lifecycle, clock: Clock) -> Reach {
+    pub fn reach(
+        control_risk: Producer,
+        registry: &Registry,
+        lifecycle: Lifecycle,
+        clock: Clock,
+    ) -> Reach {
         Reach { registry: registry.clone(), lifecycle, clock, control_risk: Some(control_risk) }
     }
 }
@@ -117,16 +120,11 @@ pub fn gateway(
 ) -> Result<Gateway, WiringError> {
     let place = match config.aeron.driver {
         config::DriverMode::Invoker => DriverPlace::Invoked,
-        config::DriverMode::Shared | config::DriverMode::Dedicated | config::DriverMode::External => {
-            DriverPlace::Elsewhere
-        }
+        config::DriverMode::Shared
+        | config::DriverMode::Dedicated
+        | config::DriverMode::External => DriverPlace::Elsewhere,
     };
-    let layout = match config.gateway.layout {
-        config::Layout::Auto => Layout::Auto,
-        config::Layout::Fused => Layout::Fused,
-        config::Layout::Split => Layout::Split,
-    };
-    let plan = place_threads(config, plan(layout, &Cores::of_this_machine(), place));
+    let plan = place_threads(config, plan(config.gateway.layout, &Cores::of_this_machine(), place));
     let aeron = settings::aeron(config);
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
@@ -254,7 +252,12 @@ fn seeds(
             entry_risk: entry_risk_in,
             risk_entry: risk_entry_out,
         }),
-        risk: Some(Box::new(RiskSeed { engine, writer, rings, summary: Arc::clone(&outcome.risk) })),
+        risk: Some(Box::new(RiskSeed {
+            engine,
+            writer,
+            rings,
+            summary: Arc::clone(&outcome.risk),
+        })),
         router: Some(RouterSeed {
             venues: config.venues.clone(),
             routes: config.instruments.iter().map(|i| (i.id, i.venue)).collect(),
@@ -295,9 +298,7 @@ fn risk_and_journal(
         WiringError(all.join("\n"))
     })?;
     let directory = &config.journal.directory;
-    let at = |error: &dyn fmt::Display| {
-        because(&format!("journal {}", directory.display()))(error)
-    };
+    let at = |error: &dyn fmt::Display| because(&format!("journal {}", directory.display()))(error);
     let recovered = journal::recover(directory, &mut engine).map_err(|error| at(&error))?;
     let mut remarks = Vec::new();
     if recovered.records > 0 {
@@ -361,7 +362,8 @@ fn build(
 ) -> Result<Vec<AgentSlot>, StartError> {
     let roles = |role| planned.agents.iter().any(|agent| agent.role == role);
     let runs_driver = roles(Role::Driver);
-    let needs_client = runs_driver || roles(Role::Entry) || roles(Role::Router) || roles(Role::Feed);
+    let needs_client =
+        runs_driver || roles(Role::Entry) || roles(Role::Router) || roles(Role::Feed);
     let mut client = match (needs_client, runs_driver) {
         (false, _) => None,
         (true, true) => Some(Client::start(aeron).map_err(StartError::build)?),
@@ -485,7 +487,12 @@ pub struct AeronAgent {
 
 impl AeronAgent {
     /// Serves `client` on the thread named `thread`.
-    pub fn new(client: Client, thread: &'static str, registry: &Registry, clock: Clock) -> AeronAgent {
+    pub fn new(
+        client: Client,
+        thread: &'static str,
+        registry: &Registry,
+        clock: Clock,
+    ) -> AeronAgent {
         let mut client = client;
         // The numbers are those of the thread with the order path: one writer a counter.
         let name = match thread {

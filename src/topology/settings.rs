@@ -13,7 +13,7 @@ use crate::journal::JournalConfig;
 use crate::ring::{Backing, RingConfig};
 use crate::risk;
 use crate::runtime::Idle;
-use crate::session::{ClientConfig, ServerConfig, SessionKey};
+use crate::session::{ClientConfig, ServerConfig};
 use crate::transport::{AeronConfig, DriverCores, DriverIdle, DriverMode};
 use crate::types::UtcNanos;
 
@@ -75,7 +75,7 @@ pub(super) fn aeron(config: &Config) -> AeronConfig {
 pub(super) fn session(config: &Config, session: &config::Session) -> ServerConfig {
     ServerConfig {
         session: session.id,
-        key: SessionKey::new(session.key.0),
+        key: session.key.clone(),
         keepalive_ms: config.entry.keepalive_ms_min..=config.entry.keepalive_ms_max,
         own_keepalive_ms: config.entry.keepalive_ms_min.max(100),
         clock_skew_ns: u64::from(config.entry.timestamp_tolerance_ms) * 1_000_000,
@@ -87,7 +87,7 @@ pub(super) fn session(config: &Config, session: &config::Session) -> ServerConfi
 pub(super) fn venue(venue: &config::Venue) -> ClientConfig {
     ClientConfig {
         session: venue.session_id,
-        key: SessionKey::new(venue.key.0),
+        key: venue.key.clone(),
         keepalive_ms: venue.keepalive_ms,
         retry_ns: SESSION_RETRY_NS,
     }

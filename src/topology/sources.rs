@@ -57,7 +57,9 @@ impl Sources {
             socket.subscribe(group, channel.id, line).map_err(|error| error.to_string())?;
         }
         let shortfall = socket.buffer_shortfall().map(|bytes| {
-            format!("the kernel gave a receive buffer of {bytes} bytes only; raise net.core.rmem_max")
+            format!(
+                "the kernel gave a receive buffer of {bytes} bytes only; raise net.core.rmem_max"
+            )
         });
         self.sockets.push(socket);
         Ok(shortfall)

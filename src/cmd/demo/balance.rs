@@ -167,7 +167,8 @@ impl Balance {
                     match told.get_mut(&key) {
                         Some(count) if *count > 0 => *count -= 1,
                         Some(_) | None => {
-                            self.faults.push(format!("the strategy was not told of a fill: {fill:?}"));
+                            self.faults
+                                .push(format!("the strategy was not told of a fill: {fill:?}"));
                         }
                     }
                 }
@@ -228,14 +229,15 @@ impl Balance {
                 self.faults.push(format!("{}: a book is missing", instrument.symbol));
                 continue;
             };
-            let same_side = |own: &[crate::feed::LevelSnapshot],
-                             venue: &[crate::sim::ledger::LevelSnapshot]| {
-                own.len() == venue.len()
-                    && own.iter().zip(venue).all(|(a, b)| {
-                        (a.price, a.shares) == (b.price, b.qty)
-                            && usize::try_from(a.orders) == Ok(b.orders.len())
-                    })
-            };
+            let same_side =
+                |own: &[crate::feed::LevelSnapshot],
+                 venue: &[crate::sim::ledger::LevelSnapshot]| {
+                    own.len() == venue.len()
+                        && own.iter().zip(venue).all(|(a, b)| {
+                            (a.price, a.shares) == (b.price, b.qty)
+                                && usize::try_from(a.orders) == Ok(b.orders.len())
+                        })
+                };
             let same = same_side(&own.bids, &venue.bids) && same_side(&own.asks, &venue.asks);
             self.expect(same && !own.is_stale, || {
                 format!("{}: the gateway's book is not the exchange's", instrument.symbol)

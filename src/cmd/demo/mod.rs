@@ -22,7 +22,6 @@ use crate::cmd::demo::balance::Balance;
 use crate::cmd::demo::report::Report;
 use crate::cmd::demo::world::World;
 use crate::cmd::output::Output;
-use crate::config;
 use crate::runtime::{
     Cause, Clock, OnHotAllocation, Phase, Signals, Supervisor, SupervisorConfig, on_hot_allocation,
 };
@@ -144,7 +143,9 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     write_hlog(args, &snapshot, clock.utc(began), elapsed, &layout)?;
     let mut balance = Balance::of(&world, &gateway.outcome, &snapshot)?;
     if stuck {
-        balance.faults.push("the run did not end in time: orders were left without an answer".into());
+        balance
+            .faults
+            .push("the run did not end in time: orders were left without an answer".into());
     }
     if !ending.is_drained {
         balance.faults.push("orders could not be cancelled in time".into());
@@ -180,14 +181,4 @@ fn write_hlog(
     log.write_snapshot(snapshot, Duration::ZERO, length).map_err(at)?;
     log.finish().map_err(at)?;
     Ok(())
-}
-
-impl From<DemoLayout> for config::Layout {
-    fn from(layout: DemoLayout) -> config::Layout {
-        match layout {
-            DemoLayout::Auto => config::Layout::Auto,
-            DemoLayout::Fused => config::Layout::Fused,
-            DemoLayout::Split => config::Layout::Split,
-        }
-    }
 }

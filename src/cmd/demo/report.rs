@@ -39,10 +39,13 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub fn new(balance: &'a Balance, snapshot: &Snapshot, layout: &'a str, hlog: &Path) -> Report<'a> {
-        let of = |name: &str| {
-            snapshot.histogram(name).filter(|h| !h.is_empty()).map(Latency::of)
-        };
+    pub fn new(
+        balance: &'a Balance,
+        snapshot: &Snapshot,
+        layout: &'a str,
+        hlog: &Path,
+    ) -> Report<'a> {
+        let of = |name: &str| snapshot.histogram(name).filter(|h| !h.is_empty()).map(Latency::of);
         Report {
             balance,
             layout,

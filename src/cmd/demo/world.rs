@@ -10,7 +10,7 @@ use crate::cmd::demo::DemoArgs;
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
-use crate::runtime::{AgentSlot, Clock, CoreSet, Idle, StartError, ThreadSpec};
+use crate::runtime::{AgentSlot, Clock, Idle, StartError, ThreadSpec};
 use crate::session::{ClientConfig, ServerConfig, SessionKey};
 use crate::sim::account::Account;
 use crate::sim::background::{
@@ -157,25 +157,21 @@ impl World {
         };
         Ok(ThreadSpec {
             name: "world".to_owned(),
-            core: self.world_core(),
+            // The housekeeping cores: the gateway's own are left to it.
+            core: None,
             idle: Idle::Yield,
             build: Box::new(build),
         })
-    }
-
-    /// A core the gateway leaves free, if there is one.
-    fn world_core(&self) -> Option<usize> {
-        None
     }
 
     fn venue(&mut self, args: &DemoArgs, clock: Clock) -> Result<VenueSeed, String> {
         let now = clock.now();
         let utc = clock.utc(now);
         let midnight = UtcNanos(utc.0 - utc.0 % 86_400_000_000_000);
-        let key = self.config.venues.first().map(|venue| venue.key.0).ok_or("no venue")?;
+        let key = self.config.venues.first().map(|venue| venue.key.clone()).ok_or("no venue")?;
         let session = ServerConfig {
             session: VENUE_SESSION,
-            key: SessionKey::new(key),
+            key,
             keepalive_ms: 10..=60_000,
             own_keepalive_ms: 500,
             clock_skew_ns: 60_000_000_000,
@@ -199,7 +195,8 @@ impl World {
         let sink = |destination: SocketAddrV4| {
             let settings =
                 UdpSinkConfig { destination, interface: *interface, ttl: 0, loopback: true };
-            KernelUdpSink::new(settings).map_err(|error| format!("multicast {destination}: {error}"))
+            KernelUdpSink::new(settings)
+                .map_err(|error| format!("multicast {destination}: {error}"))
         };
         let lines = (sink(*line_a)?, line_b.map(sink).transpose()?);
         let flow = match self.script.take() {
@@ -224,11 +221,12 @@ impl World {
     }
 
     fn strategy(&self, args: &DemoArgs) -> StrategyConfig {
-        let key = self.config.sessions.first().map_or([0; 32], |session| session.key.0);
+        let session = self.config.sessions.first();
+        let key = session.map_or(SessionKey::new([0; 32]), |session| session.key.clone());
         StrategyConfig {
             session: ClientConfig {
                 session: SESSION,
-                key: SessionKey::new(key),
+                key,
                 keepalive_ms: 200,
                 retry_ns: 500_000_000,
             },
@@ -355,7 +353,7 @@ fn build(
             Flow::Capture(script, schedule) => {
                 Background::Capture(CaptureFlow::new(script, schedule, exchange))
             }
-            Flow::Random(config) => Background::Random(RandomFlow::new(config)),
+            Flow::Random(config) => Background::Random(RandomFlow::new(&config)),
         },
         &parts.registry,
         parts.ledger,
@@ -373,7 +371,9 @@ fn build(
     let streams = StrategyParts {
         orders: client.add_publication(&channels.orders, streams.orders).map_err(told)?,
         reports: client.add_subscription(&channels.reports, streams.reports).map_err(told)?,
-        market: client.add_subscription(&channels.market_data, streams.market_data).map_err(told)?,
+        market: client
+            .add_subscription(&channels.market_data, streams.market_data)
+            .map_err(told)?,
         probe: Some(probe),
         clock: parts.clock,
         registry: parts.registry.clone(),
@@ -389,7 +389,9 @@ fn build(
     ])
 }
 
-fn random_symbol((instrument, (_, middle)): (&VenueInstrument, (&str, &str))) -> Option<RandomSymbol> {
+fn random_symbol(
+    (instrument, (_, middle)): (&VenueInstrument, (&str, &str)),
+) -> Option<RandomSymbol> {
     Some(RandomSymbol {
         security_id: instrument.security_id,
         middle: middle.parse().ok()?,
@@ -408,9 +410,7 @@ fn read_capture(path: &Path) -> Result<CaptureScript, String> {
         .map_err(|error| error.to_string())?;
     let mut script = CaptureScript::new();
     for (_, _, payload) in capture.iter() {
-        script
-            .push_packet(payload)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        script.push_packet(payload).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if script.is_empty() {
         return Err(format!("{}: no ITCH order in it", path.display()));
@@ -435,7 +435,8 @@ fn write_key(path: &Path) -> std::io::Result<()> {
     let mut bytes = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{digits}")
 }
 
@@ -444,7 +445,8 @@ fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
+        let socket =
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
         *port = socket.local_addr().map_err(|e| format!("no free port: {e}"))?.port();
         held.push(socket);
     }
@@ -554,10 +556,4 @@ collar_ticks = 10
         ));
     }
     Ok(text)
-}
-
-/// The housekeeping cores' text for the plan; kept here so that the world's thread is placed on purpose.
-#[allow(dead_code, reason = "documents where the world runs")]
-fn placed(cores: &CoreSet) -> String {
-    cores.to_string()
 }
