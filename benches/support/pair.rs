@@ -12,13 +12,20 @@ use super::machine;
 
 /// Round trips of the line in one floor.
 const BOUNCES: u64 = 3_000;
-/// How often a disturbed sample is taken again.
-const ATTEMPTS: usize = 10;
 /// Pause after a sample, so that other work on the machine lives.
 const PAUSE: Duration = Duration::from_millis(8);
 /// Floors below these, in nanoseconds, are near and middling.
 const NEAR_BELOW_NS: f64 = 65.0;
 const MIDDLE_BELOW_NS: f64 = 200.0;
+
+/// How samples are taken.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// What times them.
+    pub clock: Clock,
+    /// How often at most, until one is not disturbed.
+    pub attempts: usize,
+}
 
 /// How far the two cores are apart at the moment, by the floor. On a virtual machine this changes under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,17 +123,17 @@ pub fn wait_until(mut done: impl FnMut() -> bool) {
 
 /// Runs `first` on this thread and `second` on another, each on a core of its own, after `build`; again if disturbed.
 pub fn sample<A, B: Send, R>(
-    clock: &Clock,
+    method: &Method,
     build: impl Fn() -> (A, B),
     first: impl Fn(A) -> R,
     second: impl Fn(B) + Sync,
 ) -> Sample<R> {
-    let mut sample = once(clock, &build, &first, &second);
-    for _ in 1..ATTEMPTS {
+    let mut sample = once(&method.clock, &build, &first, &second);
+    for _ in 1..method.attempts {
         if sample.clean && sample.distance.is_some() {
             break;
         }
-        sample = once(clock, &build, &first, &second);
+        sample = once(&method.clock, &build, &first, &second);
     }
     sample
 }

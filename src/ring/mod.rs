@@ -18,7 +18,7 @@
 //! # Ok::<(), postern::ring::RingError>(())
 //! ```
 //!
-//! [`protocol`] is the algorithm with its memory orderings and imports nothing but atomics; the rest is memory and names.
+//! `protocol.rs` is the algorithm with its memory orderings and imports nothing but atomics; the rest is memory and names.
 //! `tests/loom` is a crate of its own that model-checks that very file:
 //! `cargo test --release --manifest-path tests/loom/Cargo.toml --target-dir target/loom`.
 //!
