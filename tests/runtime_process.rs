@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use postern::runtime::{
-    Agent, AgentSlot, Cores, Fatal, GuardedAllocator, Idle, OnHotAllocation, Phase, Signals,
-    Supervisor, SupervisorConfig, ThreadSpec, memory, misplaced, on_hot_allocation, own_tasks,
+    Agent, AgentSlot, Clock, Cores, Fatal, GuardedAllocator, Idle, OnHotAllocation, Phase, Signals,
+    StartError, Supervisor, SupervisorConfig, ThreadSpec, memory, misplaced, on_hot_allocation,
+    own_tasks,
 };
 use postern::telemetry::Registry;
 use postern::types::Nanos;
@@ -186,6 +187,59 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn child_is_interrupted_while_it_starts() {
+    if !is_child() {
+        return;
+    }
+    // Held by the first thread's agent: the other end closes when that agent is gone.
+    let (held, gate) = std::sync::mpsc::channel::<()>();
+    let build = move |_: &Clock| {
+        let agent = speaker("first");
+        Ok(vec![AgentSlot::new(Holder { agent, _held: held })])
+    };
+    let first = ThreadSpec { build: Box::new(build), ..thread("first", None, speaker("x")) };
+    let build = move |_: &Clock| {
+        let id = std::process::id().to_string();
+        let status = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        let _ = gate.recv();
+        Err(StartError::build("too late"))
+    };
+    let second = ThreadSpec { build: Box::new(build), ..thread("second", None, speaker("x")) };
+    let config = SupervisorConfig::new(Cores::of_this_machine().usable);
+    let signals = Signals::catch().expect("handlers");
+    let threads = vec![first, second];
+    let started = Supervisor::start(config, &Registry::new(), Some(signals), threads);
+    let error = started.expect_err("no start");
+    assert!(matches!(error, StartError::Interrupted), "{error}");
+    assert_eq!(error.exit_status(), 0);
+    say("interrupted");
+}
+
+/// An agent that keeps something until it is dropped.
+struct Holder {
+    agent: Speaker,
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+impl Agent for Holder {
+    fn name(&self) -> &'static str {
+        self.agent.name()
+    }
+
+    fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
+        self.agent.poll(now)
+    }
+}
+
+#[test]
+fn a_signal_during_the_start_undoes_it() {
+    let mut process = Process::start("child_is_interrupted_while_it_starts");
+    process.await_line("interrupted");
+    assert_eq!(process.status(), Some(0));
+}
+
+#[test]
 fn child_allocates() {
     if is_child() {
         on_hot_allocation(OnHotAllocation::Abort);
@@ -255,11 +309,10 @@ fn child_places() {
     // A library that starts a helper while its agent is built: it must not land on the hot core.
     let (asked, answer) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
     let (release, gate) = asked;
-    let build = move |_: &postern::runtime::Clock| {
+    let build = move |_: &Clock| {
         let helper = std::thread::Builder::new().name("helper".to_owned());
-        let helper =
-            helper.spawn(move || gate.recv()).map_err(postern::runtime::StartError::build)?;
-        answer.0.send(helper).map_err(postern::runtime::StartError::build)?;
+        let helper = helper.spawn(move || gate.recv()).map_err(StartError::build)?;
+        answer.0.send(helper).map_err(StartError::build)?;
         Ok(vec![AgentSlot::new(speaker("gateway"))])
     };
     let gateway =
