@@ -20,6 +20,7 @@ struct Postern {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(cmd::demo::DemoArgs),
+    Run(cmd::run::RunArgs),
     Replay(cmd::replay::ReplayArgs),
     Hist(cmd::hist::Args),
     Ctl(cmd::ctl::Args),
@@ -28,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     match Postern::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
+        Command::Run(args) => cmd::run::run(&args),
         Command::Replay(args) => cmd::replay::run(&args),
         Command::Hist(args) => cmd::hist::run(&args),
         Command::Ctl(args) => cmd::ctl::run(&args),
