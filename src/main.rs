@@ -22,6 +22,8 @@ enum Command {
     Demo(cmd::demo::DemoArgs),
     Run(cmd::run::RunArgs),
     Replay(cmd::replay::ReplayArgs),
+    Check(cmd::check::CheckArgs),
+    Journal(cmd::journal::Args),
     Hist(cmd::hist::Args),
     Ctl(cmd::ctl::Args),
 }
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Run(args) => cmd::run::run(&args),
         Command::Replay(args) => cmd::replay::run(&args),
+        Command::Check(args) => cmd::check_configured(&args),
+        Command::Journal(args) => cmd::read_journal(&args),
         Command::Hist(args) => cmd::hist::run(&args),
         Command::Ctl(args) => cmd::ctl::run(&args),
     }

@@ -94,8 +94,8 @@ pub enum JournalCommandError {
 impl fmt::Display for JournalCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JournalCommandError::Journal(error) => error.fmt(f),
-            JournalCommandError::Replay(error) => error.fmt(f),
+            JournalCommandError::Journal(error) => write!(f, "{error}"),
+            JournalCommandError::Replay(error) => write!(f, "{error}"),
             JournalCommandError::Config(what) => f.write_str(what),
             JournalCommandError::Output(error) => write!(f, "writing the answer: {error}"),
         }
@@ -189,12 +189,10 @@ fn text_of(record: &Record<'_>) -> String {
                 text(&command.reason)
             )
         }
-        Ok(Journal::Decision(decision)) => {
-            match DenyReason::from_code(decision.deny_reason) {
-                Some(reason) => format!("{decision:?} {reason}"),
-                None => format!("{decision:?}"),
-            }
-        }
+        Ok(Journal::Decision(decision)) => match DenyReason::from_code(decision.deny_reason) {
+            Some(reason) => format!("{decision:?} {reason}"),
+            None => format!("{decision:?}"),
+        },
         Ok(message) => {
             // Without the name of the enumeration around it.
             let text = format!("{message:?}");
@@ -348,14 +346,21 @@ fn decide_again(
         JournalCommandError::Config(all.join("\n"))
     })?;
     let mut reader = JournalReader::open(directory)?;
-    let done = replay(&mut reader, &mut engine, Belief::Recompute)
-        .map_err(JournalCommandError::Replay)?;
+    let done =
+        replay(&mut reader, &mut engine, Belief::Recompute).map_err(JournalCommandError::Replay)?;
     let digest = format!("{:016x}", StateMachine::digest(&engine));
     let same_config = done.config_digests.iter().all(|digest| *digest == limits.digest());
     match output {
         Format::Text => {
             let mut table = Table::new();
-            table.set_header(["runs", "inputs", "decisions", "undecided", "state", "configuration"]);
+            table.set_header([
+                "runs",
+                "inputs",
+                "decisions",
+                "undecided",
+                "state",
+                "configuration",
+            ]);
             table.add_row([
                 done.runs.to_string(),
                 done.inputs.to_string(),

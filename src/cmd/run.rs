@@ -20,7 +20,9 @@ use crate::topology::{self, Gateway};
 use crate::types::Nanos;
 
 /// Exit status of a configuration that is refused (`EX_CONFIG` of sysexits(3)).
-const EXIT_CONFIG: u8 = 78;
+pub(super) const EXIT_CONFIG: u8 = 78;
+/// How often UTC is read again, in nanoseconds.
+const ANCHOR_NS: u64 = 1_000_000_000;
 
 /// Runs the gateway until it is told to stop (SIGTERM, SIGINT, `postern ctl stop`) or an agent dies.
 #[derive(Args, Debug)]
@@ -121,8 +123,15 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
         })?;
     let layout = gateway.plan.layout.to_string();
     let mut log = hlog(config, &registry, clock, &layout).map_err(Failure::start)?;
+    // A media driver with threads of its own lives to the end of the process, on the thread that made it.
+    let _driver = gateway.driver.take();
     let control = start_control(gateway, &registry, &supervisor, clock)?;
+    let mut next_anchor = clock.now();
     let ending = supervisor.run(|_| {
+        if clock.now() >= next_anchor {
+            next_anchor = clock.now().plus(ANCHOR_NS);
+            clock.anchor_utc();
+        }
         if let Some(log) = &mut log {
             log.write_when_due(clock.now());
         }
@@ -165,15 +174,13 @@ fn start_control(
     supervisor: &Supervisor,
     clock: Clock,
 ) -> Result<std::thread::JoinHandle<()>, Failure> {
-    let Gateway { control, control_risk, driver, .. } = gateway;
+    let Gateway { control, control_risk, .. } = gateway;
     let reach = Gateway::reach(control_risk, registry, supervisor.lifecycle(), clock);
     let server = Server::bind(&control, reach).map_err(Failure::start)?;
     if let Some(address) = server.http_address() {
         tracing::info!("control: http://{address}/health and /metrics");
     }
     let serve = move || {
-        // A media driver with threads of its own lives as long as this thread: to the end of the process.
-        let _driver = driver;
         if let Err(error) = server.run() {
             tracing::error!("control: {error}");
         }

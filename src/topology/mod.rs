@@ -35,9 +35,10 @@ use crate::control::{ControlConfig, Reach};
 use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
 use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
 use crate::gate::{ApprovedReceiver, approved_ring};
+use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter};
 use crate::ring::{Consumer, Producer, RingError, ring};
-use crate::risk::{Engine, RiskAgent, RiskRings, RiskSummary};
+use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
@@ -118,13 +119,7 @@ pub fn gateway(
     clock: Clock,
     extra: Option<ExtraAgent>,
 ) -> Result<Gateway, WiringError> {
-    let place = match config.aeron.driver {
-        config::DriverMode::Invoker => DriverPlace::Invoked,
-        config::DriverMode::Shared
-        | config::DriverMode::Dedicated
-        | config::DriverMode::External => DriverPlace::Elsewhere,
-    };
-    let plan = place_threads(config, plan(config.gateway.layout, &Cores::of_this_machine(), place));
+    let plan = plan_of(config);
     let aeron = settings::aeron(config);
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
@@ -148,6 +143,27 @@ pub fn gateway(
     let remarks = plan.remarks.iter().cloned().chain(remarks).collect();
     let control = settings::control(config);
     Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
+}
+
+/// Which thread does what, and where, on this machine. To be called before any thread is pinned.
+pub fn plan_of(config: &Config) -> Plan {
+    let driver = match config.aeron.driver {
+        config::DriverMode::Invoker => DriverPlace::Invoked,
+        config::DriverMode::Shared
+        | config::DriverMode::Dedicated
+        | config::DriverMode::External => DriverPlace::Elsewhere,
+    };
+    place_threads(config, plan(config.gateway.layout, &Cores::of_this_machine(), driver))
+}
+
+/// What the configured layout asks of the machine.
+pub fn wants(config: &Config) -> Wants {
+    settings::wants(config, &plan_of(config))
+}
+
+/// Everything risk decides by.
+pub fn limits(config: &Config) -> RiskConfig {
+    settings::risk(config)
 }
 
 /// The plan with the cores and idle strategies that the configuration insists on.

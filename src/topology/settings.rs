@@ -9,10 +9,12 @@ use crate::feed::arbiter::Join;
 use crate::feed::book::BooksConfig;
 use crate::feed::channel::ChannelSettings;
 use crate::feed::{ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument};
+use crate::host::Wants;
 use crate::journal::JournalConfig;
 use crate::ring::{Backing, RingConfig};
 use crate::risk;
 use crate::runtime::Idle;
+use crate::runtime::layout::Plan;
 use crate::session::{ClientConfig, ServerConfig};
 use crate::transport::{AeronConfig, DriverCores, DriverIdle, DriverMode};
 use crate::types::UtcNanos;
@@ -25,8 +27,6 @@ pub(super) const FEED_RING_SLOTS: usize = 1024;
 pub(super) const CONTROL_RING_SLOTS: usize = 16;
 /// How often risk hears that a channel is current, in nanoseconds.
 const FEED_STATUS_NS: u64 = 5_000_000;
-/// A market order is taken to trade at most this much beyond the far touch, unless the collar is narrower.
-const MARKET_PROTECTION_BPS: u32 = 100;
 /// The sliding window of the message rate.
 const RATE_WINDOW_NS: u64 = 1_000_000_000;
 /// How long a session request waits for its answer, in nanoseconds.
@@ -98,9 +98,9 @@ pub(super) fn risk(config: &Config) -> risk::RiskConfig {
     risk::RiskConfig {
         instruments: config.instruments.iter().map(risk_instrument).collect(),
         accounts: config.accounts.iter().map(|account| risk_account(config, account)).collect(),
-        sessions: config.sessions.iter().map(|session| risk_session(config, session)).collect(),
+        sessions: config.sessions.iter().map(risk_session).collect(),
         open_orders_max: usize::try_from(config.risk.max_open_orders).unwrap_or(usize::MAX),
-        duplicate: Some(risk::DuplicateConfig {
+        duplicate: (config.risk.duplicate_count > 0).then_some(risk::DuplicateConfig {
             count: config.risk.duplicate_count,
             window_ns: u64::from(config.risk.duplicate_window_ms) * 1_000_000,
         }),
@@ -124,10 +124,11 @@ fn risk_instrument(instrument: &config::Instrument) -> risk::InstrumentConfig {
             sides: risk::CollarSides::Both,
             band,
         }),
-        market_protection: Some(risk::Band {
-            basis_points: MARKET_PROTECTION_BPS.min(instrument.collar_bps),
-            ticks: instrument.collar_ticks,
-        }),
+        market_protection: (instrument.protection_bps > 0 || instrument.protection_ticks > 0)
+            .then_some(risk::Band {
+                basis_points: instrument.protection_bps,
+                ticks: instrument.protection_ticks,
+            }),
         limits: risk::OrderLimits {
             qty_max: Some(instrument.max_order_qty.get()),
             notional_max: Some(instrument.max_order_notional),
@@ -150,7 +151,7 @@ fn risk_account(config: &Config, account: &config::Account) -> risk::AccountConf
     }
 }
 
-fn risk_session(config: &Config, session: &config::Session) -> risk::SessionConfig {
+fn risk_session(session: &config::Session) -> risk::SessionConfig {
     // The window holds so many messages at most, so for a faster session it is shorter than a second.
     let wanted = session.messages_per_second.saturating_add(session.burst);
     let window_messages = wanted.min(risk::limits::WINDOW_MESSAGES_MAX);
@@ -166,7 +167,7 @@ fn risk_session(config: &Config, session: &config::Session) -> risk::SessionConf
             cancel_burst: session.cancels_per_second,
             cancel_per_second: session.cancels_per_second,
         },
-        open_orders_max: config.risk.max_open_orders,
+        open_orders_max: session.max_open_orders,
         cancel_on_disconnect: session.cancel_on_disconnect,
     }
 }
@@ -239,5 +240,24 @@ pub(super) fn idle(wanted: config::Idle, planned: Idle) -> Idle {
         config::Idle::Pause => Idle::Pause,
         config::Idle::Yield => Idle::Yield,
         config::Idle::Park => Idle::Park(crate::runtime::PARK_DEFAULT),
+    }
+}
+
+/// What the configured layout asks of the machine.
+pub(super) fn wants(config: &Config, plan: &Plan) -> Wants {
+    let buffer = u64::from(config.aeron.socket_buffer_bytes);
+    let aeron = aeron(config);
+    Wants {
+        receive_buffer_bytes: buffer,
+        send_buffer_bytes: buffer,
+        lock_memory: config.runtime.lock_memory != Wanted::Off,
+        huge_page_count: match config.runtime.huge_pages {
+            // One each for the rings.
+            Wanted::Required => 6,
+            Wanted::Auto | Wanted::Off => 0,
+        },
+        aeron_dir: aeron.directory.clone(),
+        aeron_bytes: aeron.needed_bytes(),
+        ..Wants::of_plan(plan)
     }
 }

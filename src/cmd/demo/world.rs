@@ -504,6 +504,7 @@ report_stream_id = 2001
 messages_per_second = {rate}
 burst = {rate}
 cancels_per_second = {rate}
+max_open_orders = 4096
 
 [[account]]
 id = {account}
@@ -549,6 +550,8 @@ max_order_qty = 1000
 max_order_notional = 1000000
 collar_bps = 500
 collar_ticks = 10
+protection_bps = 100
+protection_ticks = 10
 "#,
             id = instrument.security_id,
             symbol = instrument.symbol,
