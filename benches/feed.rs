@@ -4,6 +4,7 @@
 //! is generated: the message mix of a Nasdaq day over many symbols, uncrossed. Each round runs every contender once over
 //! all of it; the books begin empty and cold in each.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
 #![allow(clippy::as_conversions, reason = "statistics of timings")]
 #![allow(clippy::float_arithmetic, reason = "statistics of timings")]
 #![allow(clippy::print_stdout, reason = "the report of a benchmark")]

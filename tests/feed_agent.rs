@@ -1,5 +1,7 @@
 //! The feed agent from datagrams to what risk and strategies are told, over a real ring and a real stream in memory.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,7 @@
 //! The books against a plain one made of maps, on random streams of messages that fit and that do not.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 use std::collections::BTreeMap;
 
 use postern::feed::BookDigest;
