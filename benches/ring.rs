@@ -21,7 +21,7 @@ use postern::types::{
 };
 use quanta::Clock;
 use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
-use support::pair::{Distance, Sample, sample, wait_until};
+use support::pair::{self, Distance, Method, Sample, sample, wait_until};
 use support::{machine, table};
 
 /// What the peers carry: room for the order, and a multiple of their word.
@@ -184,7 +184,8 @@ struct Window {
 
 /// `count` orders one way.
 #[inline(never)]
-fn throughput<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<Window> {
+fn throughput<C: Contender>(method: &Method, slots: usize, count: u64) -> Sample<Window> {
+    let clock = &method.clock;
     let build = || {
         let (sender, receiver) = C::build(slots);
         let (report, result) = C::build(2);
@@ -194,9 +195,7 @@ fn throughput<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<W
         let start = clock.raw();
         for number in 0..count {
             let order = order(number);
-            while !C::send(&mut sender, &order) {
-                std::hint::spin_loop();
-            }
+            wait_until(|| C::send(&mut sender, &order));
         }
         let mut hash = 0;
         wait_until(|| C::receive(&mut result, |message| hash = number_of(message)));
@@ -210,12 +209,13 @@ fn throughput<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<W
         }
         assert!(C::send(&mut report, &order(hash)), "an empty ring takes a message");
     };
-    sample(clock, build, first, second)
+    sample(method, build, first, second)
 }
 
 /// `count` orders there and back, one at a time; then a quarter as many, each timed.
 #[inline(never)]
-fn round_trip<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<Window> {
+fn round_trip<C: Contender>(method: &Method, slots: usize, count: u64) -> Sample<Window> {
+    let clock = &method.clock;
     let build = || {
         let (ping, pinged) = C::build(slots);
         let (pong, ponged) = C::build(slots);
@@ -246,10 +246,10 @@ fn round_trip<C: Contender>(clock: &Clock, slots: usize, count: u64) -> Sample<W
             C::send(&mut pong, &order(number));
         }
     };
-    sample(clock, build, first, second)
+    sample(method, build, first, second)
 }
 
-type Run = fn(&Clock, usize, u64) -> Sample<Window>;
+type Run = fn(&Method, usize, u64) -> Sample<Window>;
 
 const NAMES: [&str; 4] = [Postern::NAME, Rtrb::NAME, Ringbuf::NAME, Crossbeam::NAME];
 
@@ -283,12 +283,12 @@ struct Series {
 }
 
 /// Runs the rounds of a contest and prints them. The hash of the work is the same for all, or this fails.
-fn hold(contest: &Contest, clock: &Clock, rounds: usize) {
+fn hold(contest: &Contest, method: &Method, rounds: usize) {
     let mut series: BTreeMap<(Distance, usize), Series> = BTreeMap::new();
     let mut hash = None;
     let mut disturbed = 0;
     for _ in 0..rounds {
-        let samples = contest.runs.map(|run| run(clock, contest.slots, contest.count));
+        let samples = contest.runs.map(|run| run(method, contest.slots, contest.count));
         let peer = (samples[1].distance, samples[1].clean, samples[1].result.mean_ns);
         for (index, sample) in samples.into_iter().enumerate() {
             let window = sample.result;
@@ -334,14 +334,23 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     // Cargo passes `--bench` when it benches and not when it tests.
-    let (rounds, count) = match (has("--bench"), has("--quick")) {
-        (true, false) => (25, 100_000),
-        (true, true) => (7, 50_000),
-        (false, _) => (1, 2_000),
+    let (rounds, count, attempts) = match (has("--bench"), has("--quick")) {
+        (true, false) => (25, 100_000, 10),
+        (true, true) => (7, 50_000, 10),
+        (false, _) => (1, 2_000, 1),
     };
+    if machine::core_count() < 2 {
+        println!("skipped: two threads that spin need two cores");
+        return;
+    }
+    pair::poll_bare(has("--bare"));
     let first = machine::run_first(true) && machine::run_first(false);
-    println!("machine: {}; real-time priority: {first}", machine::describe());
+    println!(
+        "machine: {}; real-time priority: {first}; polls {}",
+        machine::describe(),
+        if has("--bare") { "without a pause" } else { "with a pause" },
+    );
     println!("message: one SBE OrderRequest, {} bytes", OrderRequest::BYTES);
-    let clock = Clock::new();
-    contests(count).iter().for_each(|contest| hold(contest, &clock, rounds));
+    let method = Method { clock: Clock::new(), attempts };
+    contests(count).iter().for_each(|contest| hold(contest, &method, rounds));
 }

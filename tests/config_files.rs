@@ -5,7 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use postern::config::{Config, Layout, Source};
+use postern::config::{Config, Source};
+use postern::runtime::layout::Layout;
+use postern::session::SessionKey;
 
 /// A sound file for `folder`; the tests spoil parts of it.
 const SOUND: &str = r#"
@@ -116,7 +118,7 @@ fn a_sound_file_is_read_exactly() {
     assert_eq!(config.instruments[0].min_qty.get(), 1);
     assert_eq!(config.accounts[0].max_order_notional, 250_000_000_000_000);
     assert!(config.sessions[0].cancel_on_disconnect);
-    assert_eq!(config.sessions[0].key.0, [0x5a; 32]);
+    assert_eq!(config.sessions[0].key, SessionKey::new([0x5a; 32]));
     assert_eq!(config.sessions[0].key_file, folder.path().join("a.key"));
     assert!(matches!(config.channels[0].source, Source::Multicast { line_b: Some(_), .. }));
 }
@@ -146,13 +148,13 @@ fn one_fault_is_one_line() {
     check(
         "",
         "[risk]\nmax_open_orders = 0\n",
-        &["g.toml:55: risk.max_open_orders: 0 is outside 64 to 1048576"],
+        &["g.toml:55: risk.max_open_orders: 0 is outside 64 to 524288"],
     );
     check(
         "",
         "[risk]\nduplicate_count = 99999999999999999999999999999999999999999999\n",
         &[
-            "g.toml:55: risk.duplicate_count: 99999999999999999999999999999999999999999999 is outside 2 to 1000",
+            "g.toml:55: risk.duplicate_count: 99999999999999999999999999999999999999999999 is outside 0 to 1000",
         ],
     );
     check(
@@ -407,7 +409,7 @@ fn all_faults_are_told_at_once() {
                 accounts = [3]\nreport_channel = \"ipc\"\nreport_stream_id = 0\nburst = 0\n[feed]\nmax_orders = 1000\n";
     let expected = [
         r#"g.toml:1: gatway: no such section, did you mean "gateway"?"#,
-        r#"g.toml:3: risk.max_open_orders: -1 is outside 64 to 1048576"#,
+        r#"g.toml:3: risk.max_open_orders: -1 is outside 64 to 524288"#,
         r#"g.toml:4: risk.duplicate_window: no such key, did you mean "duplicate_window_ms"?"#,
         r#"g.toml:5: session.cancels_per_second: is missing"#,
         r#"g.toml:5: session.messages_per_second: is missing"#,
@@ -419,6 +421,20 @@ fn all_faults_are_told_at_once() {
         r#"g.toml:14: feed.max_orders: 1000 is outside 1024 to 134217728"#,
     ];
     assert_eq!(faults(folder.path(), text), expected.join("\n"));
+}
+
+#[test]
+fn what_contradicts_another_section_is_told() {
+    check(
+        "burst = 10",
+        "burst = 10\nmax_open_orders = 20000",
+        &["g.toml:14: session.max_open_orders: 20000 is above risk.max_open_orders, 16384"],
+    );
+    check(
+        "",
+        "[risk]\nduplicate_count = 1\n",
+        &["g.toml:55: risk.duplicate_count: 1 would deny every order: 2 or more, or 0 for none"],
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn decision(number: u64) -> Decision {
         order_id: OrderId(number),
         cl_ord_id: ClOrdId(number),
         reference_px: None,
-        limit: None,
+        limit_value: None,
         value: None,
         session_id: SessionId(1),
         deny_reason: 0,

@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use postern::runtime::{
-    Agent, AgentSlot, Cores, Fatal, GuardedAllocator, Idle, OnHotAllocation, Phase, Signals,
-    Supervisor, SupervisorConfig, ThreadSpec, misplaced, on_hot_allocation, own_tasks,
+    Agent, AgentSlot, Clock, Cores, Fatal, GuardedAllocator, Idle, OnHotAllocation, Phase, Signals,
+    StartError, Supervisor, SupervisorConfig, ThreadSpec, memory, misplaced, on_hot_allocation,
+    own_tasks,
 };
 use postern::telemetry::Registry;
 use postern::types::Nanos;
@@ -186,6 +187,59 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn child_is_interrupted_while_it_starts() {
+    if !is_child() {
+        return;
+    }
+    // Held by the first thread's agent: the other end closes when that agent is gone.
+    let (held, gate) = std::sync::mpsc::channel::<()>();
+    let build = move |_: &Clock| {
+        let agent = speaker("first");
+        Ok(vec![AgentSlot::new(Holder { agent, _held: held })])
+    };
+    let first = ThreadSpec { build: Box::new(build), ..thread("first", None, speaker("x")) };
+    let build = move |_: &Clock| {
+        let id = std::process::id().to_string();
+        let status = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        let _ = gate.recv();
+        Err(StartError::build("too late"))
+    };
+    let second = ThreadSpec { build: Box::new(build), ..thread("second", None, speaker("x")) };
+    let config = SupervisorConfig::new(Cores::of_this_machine().usable);
+    let signals = Signals::catch().expect("handlers");
+    let threads = vec![first, second];
+    let started = Supervisor::start(config, &Registry::new(), Some(signals), threads);
+    let error = started.expect_err("no start");
+    assert!(matches!(error, StartError::Interrupted), "{error}");
+    assert_eq!(error.exit_status(), 0);
+    say("interrupted");
+}
+
+/// An agent that keeps something until it is dropped.
+struct Holder {
+    agent: Speaker,
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+impl Agent for Holder {
+    fn name(&self) -> &'static str {
+        self.agent.name()
+    }
+
+    fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
+        self.agent.poll(now)
+    }
+}
+
+#[test]
+fn a_signal_during_the_start_undoes_it() {
+    let mut process = Process::start("child_is_interrupted_while_it_starts");
+    process.await_line("interrupted");
+    assert_eq!(process.status(), Some(0));
+}
+
+#[test]
 fn child_allocates() {
     if is_child() {
         on_hot_allocation(OnHotAllocation::Abort);
@@ -255,11 +309,10 @@ fn child_places() {
     // A library that starts a helper while its agent is built: it must not land on the hot core.
     let (asked, answer) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
     let (release, gate) = asked;
-    let build = move |_: &postern::runtime::Clock| {
+    let build = move |_: &Clock| {
         let helper = std::thread::Builder::new().name("helper".to_owned());
-        let helper =
-            helper.spawn(move || gate.recv()).map_err(postern::runtime::StartError::build)?;
-        answer.0.send(helper).map_err(postern::runtime::StartError::build)?;
+        let helper = helper.spawn(move || gate.recv()).map_err(StartError::build)?;
+        answer.0.send(helper).map_err(StartError::build)?;
         Ok(vec![AgentSlot::new(speaker("gateway"))])
     };
     let gateway =
@@ -294,5 +347,35 @@ fn child_places() {
 fn every_thread_is_named_and_placed_and_helpers_do_not_inherit_a_hot_core() {
     let mut process = Process::start("child_places");
     process.await_line("placed");
+    assert_eq!(process.status(), Some(0));
+}
+
+#[test]
+fn child_locks() {
+    if !is_child() {
+        return;
+    }
+    let report = memory::prepare(true);
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a line");
+    let locked: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    match &report.locked {
+        memory::Outcome::Granted(_) => assert!(locked > 0, "{line}"),
+        memory::Outcome::Refused { reason, remedy } => {
+            assert_eq!(locked, 0, "what was refused is not done by half");
+            assert!(!reason.is_empty() && remedy.contains("LimitMEMLOCK"), "{report}");
+        }
+    }
+    assert!(report.malloc.is_granted() || cfg!(not(target_env = "gnu")), "{report}");
+    say(&format!("{report}"));
+    say("reported");
+}
+
+#[test]
+fn memory_is_locked_or_the_refusal_says_what_to_do() {
+    let mut process = Process::start("child_locks");
+    process.await_line("memory lock: ");
+    process.await_line("huge pages: ");
+    process.await_line("reported");
     assert_eq!(process.status(), Some(0));
 }

@@ -318,6 +318,18 @@ fn a_hung_thread_is_seen_as_stale_and_left_behind_as_stuck() {
 }
 
 #[test]
+fn a_supervisor_that_is_dropped_ends_its_threads() {
+    let stage = Stage::new();
+    let supervisor = stage.start(vec![stage.thread("one", &[Script::idle("a")])]).expect("a start");
+    drop(supervisor);
+    let Stage { sender, events, .. } = stage;
+    drop(sender);
+    // The channel ends with the agent.
+    let story: Vec<String> = events.iter().collect();
+    assert_eq!(story.last().map(String::as_str), Some("a close"), "{story:?}");
+}
+
+#[test]
 fn a_thread_that_parks_leaves_its_core_to_others() {
     let stage = Stage::new();
     let spec = stage.thread("parking", &[Script::idle("a")]);

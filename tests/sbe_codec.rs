@@ -1,5 +1,6 @@
 //! The codecs against all that may be in front of them: every message there and back, and every way bytes are not a message.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
 mod sbe_support;
 
 use std::collections::BTreeSet;

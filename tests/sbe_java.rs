@@ -2,6 +2,7 @@
 //!
 //! Needs Java, javac and Maven; where one is missing the test says "skipped" and why.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
 mod sbe_support;
 
 use std::fmt::Write as _;
@@ -194,7 +195,7 @@ fn java_reads_what_we_write_and_we_read_what_java_writes() {
     let jar = match tool() {
         Ok(jar) => jar,
         Err(reason) => {
-            println!(
+            eprintln!(
                 "skipped: codecs not compared with Java's: {}",
                 reason.lines().last().unwrap_or("")
             );
@@ -207,7 +208,7 @@ fn java_reads_what_we_write_and_we_read_what_java_writes() {
     let count = compare::<OrderEntry>(&jar, folder.path())
         + compare::<MarketData>(&jar, folder.path())
         + compare::<Journal>(&jar, folder.path());
-    println!(
+    eprintln!(
         "{count} messages of {} templates compared",
         OrderEntry::TEMPLATES.len() + MarketData::TEMPLATES.len() + Journal::TEMPLATES.len()
     );

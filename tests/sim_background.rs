@@ -43,7 +43,7 @@ impl EventSink for Publisher {
         let message = ItchMessage::of_event_in(event, |i| &self.instruments[usize::from(i)]);
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let length = message.encode(34_200_000_000_000, &mut bytes);
-        self.mold.push(&bytes[..length], Nanos(0)).unwrap();
+        self.mold.push(&bytes[..length], Nanos(0));
     }
 }
 
@@ -78,7 +78,7 @@ impl World {
 
     /// The feed has read all that was published, and has the exchange's books, order by order.
     fn check_feed(&mut self) {
-        self.publisher.mold.flush(Nanos(1)).unwrap();
+        self.publisher.mold.flush(Nanos(1));
         read(&mut self.feed, &self.line);
         assert_eq!(self.feed.books().digest(), digest(&self.exchange, |order| order.reference));
         for (index, instrument) in (0..).zip(self.exchange.instruments()) {
@@ -213,6 +213,48 @@ fn a_capture_goes_on_where_a_participant_trades_with_it() {
     assert!(flow.passed_over_count() > 0, "nothing was taken from the capture");
     assert!(world.publisher.participant_trades > 500, "{}", world.publisher.participant_trades);
     assert!(world.exchange.open_count_of(BACKGROUND) <= 215);
+    world.check_feed();
+}
+
+/// A participant stands in front: the captured taker takes from it, and the captured order is cut down all the same.
+#[test]
+fn a_captured_taker_trades_with_whoever_is_first() {
+    let mut world = World::new(&[instrument("AAPL", 77, 500)]);
+    let (locate, stock, side) = (13, Symbol::new("AAPL").unwrap(), Side::Sell);
+    let mut script = CaptureScript::new();
+    let (reference, shares, price, match_number) = (7, 100, 10_000, 1);
+    for message in [
+        ItchMessage::Add { locate, reference, side, shares, stock, price },
+        ItchMessage::Executed { locate, reference, shares: 60, match_number },
+        ItchMessage::Executed { locate, reference, shares: 40, match_number },
+    ] {
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
+        let length = message.encode(1, &mut bytes);
+        script.push_message(&bytes[..length]).unwrap();
+    }
+    let schedule = Schedule { at_once: 0, over_ns: 0 };
+    let mut flow = CaptureFlow::new(script, schedule, &world.exchange);
+    let mut step = |world: &mut World| {
+        flow.poll(Nanos(0), 1, &mut world.exchange, &mut world.publisher);
+        let leaves = |owner, id| world.exchange.find(owner, ClOrdId(id)).map(|o| o.leaves_qty);
+        (leaves(BACKGROUND, reference), leaves(OwnerId(1), 1))
+    };
+    assert_eq!(step(&mut world), (Some(100), None));
+    let new = NewOrder {
+        owner: OwnerId(1),
+        client_id: ClOrdId(1),
+        tag: 0,
+        security_id: world.publisher.instruments[0].security_id,
+        side,
+        ord_type: OrdType::Limit,
+        time_in_force: TimeInForce::Day,
+        price: Some("0.99".parse().unwrap()),
+        qty: 80,
+    };
+    world.exchange.submit(&new, &mut world.publisher).unwrap();
+    assert_eq!(step(&mut world), (Some(40), Some(20)));
+    assert_eq!(step(&mut world), (Some(0), Some(0)));
+    assert_eq!((world.publisher.participant_trades, world.exchange.open_count()), (2, 0));
     world.check_feed();
 }
 

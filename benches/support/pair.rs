@@ -1,7 +1,7 @@
 //! One sample of something that two threads do together, with the floor measured before and after it in these threads.
 
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,25 +12,39 @@ use super::machine;
 
 /// Round trips of the line in one floor.
 const BOUNCES: u64 = 3_000;
-/// How often a disturbed sample is taken again.
-const ATTEMPTS: usize = 10;
 /// Pause after a sample, so that other work on the machine lives.
 const PAUSE: Duration = Duration::from_millis(8);
-/// A floor below this, in nanoseconds, is that of two cores behind one cache.
-const NEAR_BELOW_NS: f64 = 200.0;
+/// Floors below these, in nanoseconds, are near and middling.
+const NEAR_BELOW_NS: f64 = 65.0;
+const MIDDLE_BELOW_NS: f64 = 200.0;
 
-/// How far the two cores are apart at the moment. On a virtual machine this changes under way.
+/// How samples are taken.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// What times them.
+    pub clock: Clock,
+    /// How often at most, until one is not disturbed.
+    pub attempts: usize,
+}
+
+/// How far the two cores are apart at the moment, by the floor. On a virtual machine this changes under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Distance {
-    /// Behind one cache.
+    /// Behind one cache, undisturbed: 40 to 60 ns.
     Near,
-    /// Not so.
+    /// Behind one cache, slower: 70 to 110 ns.
+    Middle,
+    /// Behind different caches: 340 ns and more.
     Far,
 }
 
 impl Distance {
     fn of(floor_ns: f64) -> Distance {
-        if floor_ns < NEAR_BELOW_NS { Distance::Near } else { Distance::Far }
+        match floor_ns {
+            near if near < NEAR_BELOW_NS => Distance::Near,
+            middle if middle < MIDDLE_BELOW_NS => Distance::Middle,
+            _ => Distance::Far,
+        }
     }
 }
 
@@ -82,32 +96,44 @@ impl Meeting {
     }
 }
 
-/// Spins; lets the other thread run now and then where there is but one core for both.
+/// Whether [`wait_until`] polls without the processor's pause.
+static BARE: AtomicBool = AtomicBool::new(false);
+
+/// Makes every wait from now on poll as fast as the core can, or again with a pause between polls, as is the default.
+pub fn poll_bare(bare: bool) {
+    BARE.store(bare, Ordering::Relaxed);
+}
+
+/// Spins with the processor's pause between polls; lets the other thread run now and then where there is but one core for
+/// both.
 #[inline(always)]
 pub fn wait_until(mut done: impl FnMut() -> bool) {
+    let bare = BARE.load(Ordering::Relaxed);
     let mut turns = 0_u32;
     while !done() {
         turns = turns.wrapping_add(1);
         if turns.is_multiple_of(1 << 16) {
             thread::yield_now();
         }
-        spin_loop();
+        if !bare {
+            spin_loop();
+        }
     }
 }
 
 /// Runs `first` on this thread and `second` on another, each on a core of its own, after `build`; again if disturbed.
 pub fn sample<A, B: Send, R>(
-    clock: &Clock,
+    method: &Method,
     build: impl Fn() -> (A, B),
     first: impl Fn(A) -> R,
     second: impl Fn(B) + Sync,
 ) -> Sample<R> {
-    let mut sample = once(clock, &build, &first, &second);
-    for _ in 1..ATTEMPTS {
+    let mut sample = once(&method.clock, &build, &first, &second);
+    for _ in 1..method.attempts {
         if sample.clean && sample.distance.is_some() {
             break;
         }
-        sample = once(clock, &build, &first, &second);
+        sample = once(&method.clock, &build, &first, &second);
     }
     sample
 }

@@ -94,8 +94,8 @@ pub enum JournalCommandError {
 impl fmt::Display for JournalCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JournalCommandError::Journal(error) => fmt::Display::fmt(error, f),
-            JournalCommandError::Replay(error) => fmt::Display::fmt(error, f),
+            JournalCommandError::Journal(error) => write!(f, "{error}"),
+            JournalCommandError::Replay(error) => write!(f, "{error}"),
             JournalCommandError::Config(what) => f.write_str(what),
             JournalCommandError::Output(error) => write!(f, "writing the answer: {error}"),
         }

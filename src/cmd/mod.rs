@@ -1,7 +1,63 @@
 //! The commands of the `postern` binary.
 
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::topology;
+
+pub mod check;
 pub mod ctl;
+pub mod demo;
 pub mod hist;
 pub mod journal;
 pub mod output;
 pub mod replay;
+pub mod run;
+
+/// Tells something that is no result: to standard error, so that it never mixes with one.
+pub(crate) fn complain(text: &str) {
+    use std::io::Write;
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a result to standard output.
+pub(crate) fn answer(text: &str) {
+    use std::io::Write;
+    // A reader that went away, as `head` does, has read what it wanted.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// The configuration at `path`, or the default one.
+fn configured(path: Option<&Path>) -> Result<Config, String> {
+    path.map_or_else(|| Ok(Config::default()), |path| Config::load(path).map_err(|e| e.to_string()))
+}
+
+/// `postern check`.
+pub fn check_configured(args: &check::CheckArgs) -> ExitCode {
+    let config = match configured(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(&errors);
+            return ExitCode::from(run::EXIT_CONFIG);
+        }
+    };
+    match check::run(&topology::wants(&config), args.output, &mut std::io::stdout().lock()) {
+        Ok(status) => ExitCode::from(status),
+        // A reader that went away, as `head` does, has read what it wanted.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// `postern journal`.
+pub fn read_journal(args: &journal::Args) -> ExitCode {
+    let limits = |path: &Path| configured(Some(path)).map(|config| topology::limits(&config));
+    match journal::run(args, &mut std::io::stdout().lock(), limits) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::cmd::output::Output;
 use crate::feed::arbiter::Join;
 use crate::feed::book::{BookIndex, Books, BooksConfig, digest_of};
 use crate::feed::channel::{Channel, ChannelCounts, ChannelSettings, NoSink};
@@ -19,15 +20,6 @@ use crate::net::capture::Capture;
 use crate::net::{CaptureSource, Datagram, DatagramHandler, Pace, PacketSource, Polled};
 use crate::runtime::Clock;
 use crate::types::{ChannelId, Nanos, Price};
-
-/// How to print the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReplayOutput {
-    /// Tables for people.
-    Text,
-    /// One JSON object.
-    Json,
-}
 
 /// What `postern replay` is asked to do.
 #[derive(Args, Clone, Debug)]
@@ -47,7 +39,7 @@ pub struct ReplayArgs {
     pub file: PathBuf,
     /// How to print the result.
     #[arg(long, value_enum, default_value = "text")]
-    pub output: ReplayOutput,
+    pub output: Output,
     /// The most orders that can be open at once on a channel: 64 to 128 bytes of memory each. Fewer are made room for
     /// where the capture cannot hold as many.
     #[arg(long, default_value_t = 4_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
@@ -118,8 +110,8 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
         ));
     }
     let printed = match args.output {
-        ReplayOutput::Json => print_json(&report),
-        ReplayOutput::Text => print_text(&report),
+        Output::Json => print_json(&report),
+        Output::Text => print_text(&report),
     };
     if let Err(error) = printed {
         complaints.push(format!("standard output: {error}"));
@@ -208,8 +200,8 @@ fn channels(capture: &Capture, args: &ReplayArgs) -> (Channels, Routes) {
     (Channels(channels.collect()), routes)
 }
 
-/// Room for what `bytes` of payload can hold: the shortest message that adds an order is a replace, 35 bytes and its
-/// length, and it removes one; the next is 36.
+/// Room for as many orders as `bytes` of payload can add: an add is 36 bytes behind two of length. (A replace is shorter,
+/// but takes an order away.)
 fn settings(args: &ReplayArgs, bytes: usize) -> ChannelSettings {
     let orders_max = usize::try_from(args.orders_max).unwrap_or(usize::MAX);
     ChannelSettings {
@@ -283,7 +275,7 @@ fn line(books: &Books, index: BookIndex) -> BookLine {
 
 fn print_json(report: &ReplayReport) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut stdout, report)?;
+    serde_json::to_writer(&mut stdout, report)?;
     writeln!(stdout)?;
     stdout.flush()
 }

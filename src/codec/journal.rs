@@ -349,7 +349,7 @@ messages! {
         /// Price the collar compared with.
         reference_px: Option<Price>,
         /// The limit that refused, in its check's unit.
-        limit: Option<i64>,
+        limit_value: Option<i64>,
         /// What was compared with it.
         value: Option<i64>,
         /// The session.

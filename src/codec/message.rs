@@ -161,6 +161,8 @@ macro_rules! messages {
                         $schema::SBE_SCHEMA_VERSION,
                     ].map(u16::to_le_bytes);
                     header.copy_from_slice(&[b[0], b[1], t[0], t[1], s[0], s[1], v[0], v[1]]);
+                    // Padding between fields is part of what is sent and journalled: never bytes of an earlier message.
+                    body.fill(0);
                     let mut encoder = $schema::$codec::$encoder::default().wrap($schema::WriteBuf::new(body), 0);
                     $( encoder.$field(self.$field.to_raw()); )*
                     $( $( encoder.$bytes(&self.$bytes); )+ )?

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::parse::{Item, Lists};
 use crate::config::reader::{Place, Reader, Section};
-use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, Layout, Runtime, Stream};
+use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, Runtime, Stream};
+use crate::runtime::layout::Layout;
 
 /// Refuses keys that go with another choice than `chosen`.
 pub(super) fn foreign(
@@ -40,14 +41,17 @@ pub(super) fn cores(
     gateway: &Gateway,
     runtime: &Runtime,
 ) {
-    if gateway.layout == Layout::Fused {
+    if gateway.layout != Layout::Split {
         for (key, core) in [("risk_core", runtime.risk_core), ("router_core", runtime.router_core)]
         {
             if core.is_some() && core != runtime.entry_core {
                 section.refuse(
                     reader,
                     key,
-                    "contradicts gateway.layout = \"fused\", in which it is entry_core",
+                    format_args!(
+                        "contradicts gateway.layout = \"{}\", in which it is entry_core",
+                        gateway.layout
+                    ),
                 );
             }
         }
@@ -134,6 +138,21 @@ pub(super) fn lists(reader: &mut Reader<'_>, lists: &Lists<'_>) {
         if let Some(instrument) = &item.value {
             refer(reader, &item.section, "channel", instrument.channel.0, &channels, "channel");
             refer(reader, &item.section, "venue", instrument.venue.0, &venues, "venue");
+        }
+    }
+}
+
+/// Refuses a session that may have more open orders than there is room for.
+pub(super) fn open_orders(reader: &mut Reader<'_>, lists: &Lists<'_>, most: u32) {
+    for item in &lists.sessions {
+        if let Some(session) = item.value.as_ref().filter(|session| session.max_open_orders > most)
+        {
+            let wanted = session.max_open_orders;
+            item.section.refuse(
+                reader,
+                "max_open_orders",
+                format_args!("{wanted} is above risk.max_open_orders, {most}"),
+            );
         }
     }
 }

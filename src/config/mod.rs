@@ -17,8 +17,8 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
     Account, Aeron, AllocationGuard, Channel, Control, Core, DriverMode, Entry, Feed, Gateway,
-    Idle, Instrument, Journal, Layout, MarketData, Pace, Risk, Runtime, SecretKey, Session, Source,
-    Stream, Telemetry, Venue, Wanted,
+    Idle, Instrument, Journal, MarketData, Pace, Risk, Runtime, Session, Source, Stream, Telemetry,
+    Venue, Wanted,
 };
 
 /// The defaults, with every key explained.

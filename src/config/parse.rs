@@ -10,16 +10,19 @@ use crate::config::check;
 use crate::config::reader::{Reader, Section, Tables};
 use crate::config::sections::{
     Account, Aeron, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway, Idle,
-    Instrument, Journal, Layout, MarketData, Pace, Risk, Runtime, Session, Source, Telemetry,
-    Venue, Wanted,
+    Instrument, Journal, MarketData, Pace, Risk, Runtime, Session, Source, Telemetry, Venue,
+    Wanted,
 };
 use crate::config::values;
+use crate::runtime::layout::Layout;
 use crate::types::{AccountId, ChannelId, InstrumentId, Qty, SessionId, Symbol, VenueId};
 
 /// Largest number of a session, account, instrument, channel or venue.
 const ID_MAX: u32 = u32::MAX;
 /// A million and so many more in these ranges: far beyond use, near enough to catch a wrong unit.
 const MILLION: u32 = 1_000_000;
+/// Most orders open at the same time.
+const OPEN_ORDERS_MAX: u32 = 1 << 19;
 /// An hour, in milliseconds.
 const HOUR_MS: u32 = 3_600_000;
 /// Ten minutes, in milliseconds.
@@ -107,6 +110,9 @@ pub(super) fn config(
         check::driver_core(reader, &runtime_section, aeron.driver, runtime);
     }
     check::lists(reader, &lists);
+    if let Some(risk) = &risk {
+        check::open_orders(reader, &lists, risk.max_open_orders);
+    }
     let mut streams = check::Streams::default();
     if let Some(entry) = &entry {
         streams.claim(reader, &entry_section, "stream_id", &entry.stream);
@@ -277,6 +283,7 @@ fn session(
     let messages_per_second = s.integer(r, "messages_per_second", 1..=10 * MILLION);
     let burst = s.integer(r, "burst", 1..=MILLION);
     let cancels_per_second = s.integer(r, "cancels_per_second", 1..=10 * MILLION);
+    let max_open_orders = s.integer_or(r, "max_open_orders", 1..=OPEN_ORDERS_MAX, 1024);
     let cancel_on_disconnect = s.flag_or(r, "cancel_on_disconnect", true);
     if accounts.as_ref().is_some_and(Vec::is_empty) {
         s.refuse(r, "accounts", "is empty: a session trades for at least one account");
@@ -292,6 +299,7 @@ fn session(
         messages_per_second: messages_per_second?,
         burst: burst?,
         cancels_per_second: cancels_per_second?,
+        max_open_orders: max_open_orders?,
         cancel_on_disconnect: cancel_on_disconnect?,
     })
 }
@@ -360,6 +368,8 @@ fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Optio
     let max_order_notional = values::notional(s, r, "max_order_notional");
     let collar_bps = s.integer(r, "collar_bps", 0..=10_000);
     let collar_ticks = s.integer(r, "collar_ticks", 0..=MILLION);
+    let protection_bps = s.integer_or(r, "protection_bps", 0..=10_000, 0);
+    let protection_ticks = s.integer_or(r, "protection_ticks", 0..=MILLION, 0);
     if let (Some(lot), Some(min)) = (lot, min_qty)
         && min % lot != 0
     {
@@ -389,11 +399,13 @@ fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Optio
         max_order_notional: max_order_notional?,
         collar_bps: collar_bps?,
         collar_ticks: collar_ticks?,
+        protection_bps: protection_bps?,
+        protection_ticks: protection_ticks?,
     })
 }
 
 fn account(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Option<Account> {
-    const POSITION_MAX: u64 = 1_000_000_000_000;
+    const POSITION_MAX: i64 = 1_000_000_000_000;
     let name = person_name(s, r);
     let max_long = s.integer(r, "max_long", 0..=POSITION_MAX);
     let max_short = s.integer(r, "max_short", 0..=POSITION_MAX);
@@ -430,8 +442,11 @@ fn venue(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path, id: Option<u32>
 }
 
 fn risk(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Risk> {
-    let max_open_orders = s.power_of_two(r, "max_open_orders", 64..=1_048_576);
-    let duplicate_count = s.integer(r, "duplicate_count", 2..=1000);
+    let max_open_orders = s.power_of_two(r, "max_open_orders", 64..=OPEN_ORDERS_MAX);
+    let duplicate_count = s.integer(r, "duplicate_count", 0..=1000);
+    if duplicate_count == Some(1) {
+        s.refuse(r, "duplicate_count", "1 would deny every order: 2 or more, or 0 for none");
+    }
     let duplicate_window_ms = s.integer(r, "duplicate_window_ms", 1..=60_000);
     let reference_stale_ms = s.integer(r, "reference_stale_ms", 1..=HOUR_MS);
     Some(Risk {

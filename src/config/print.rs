@@ -141,6 +141,7 @@ fn session(page: &mut Page, session: &Session) {
     page.raw("messages_per_second", session.messages_per_second);
     page.raw("burst", session.burst);
     page.raw("cancels_per_second", session.cancels_per_second);
+    page.raw("max_open_orders", session.max_open_orders);
     page.raw("cancel_on_disconnect", session.cancel_on_disconnect);
 }
 
@@ -179,6 +180,8 @@ fn instrument(page: &mut Page, instrument: &Instrument) {
     page.amount("max_order_notional", instrument.max_order_notional);
     page.raw("collar_bps", instrument.collar_bps);
     page.raw("collar_ticks", instrument.collar_ticks);
+    page.raw("protection_bps", instrument.protection_bps);
+    page.raw("protection_ticks", instrument.protection_ticks);
 }
 
 fn account(page: &mut Page, account: &Account) {

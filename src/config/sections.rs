@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+use crate::runtime::layout::Layout;
+use crate::session::SessionKey;
 use crate::types::{AccountId, ChannelId, InstrumentId, Price, Qty, SessionId, Symbol, VenueId};
 
 /// `[gateway]`: the process as a whole.
@@ -15,17 +17,6 @@ pub struct Gateway {
     pub layout: Layout,
     /// How long a stop waits, in milliseconds.
     pub drain_timeout_ms: u32,
-}
-
-/// Which agents share a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// By the cores there are.
-    Auto,
-    /// Entry, risk and router on one core.
-    Fused,
-    /// One core each.
-    Split,
 }
 
 /// What a hot thread does when it found no work.
@@ -161,16 +152,6 @@ pub struct Entry {
     pub report_buffer_messages: u32,
 }
 
-/// A secret key of HMAC-SHA256. It is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretKey(pub [u8; 32]);
-
-impl fmt::Debug for SecretKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretKey(…)")
-    }
-}
-
 /// `[[session]]`: a strategy's session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -181,7 +162,7 @@ pub struct Session {
     /// File the key was read from, as written.
     pub key_file: PathBuf,
     /// Its key.
-    pub key: SecretKey,
+    pub key: SessionKey,
     /// Accounts it may trade for; at least one, all configured.
     pub accounts: Vec<AccountId>,
     /// Where its reports go; no other session's.
@@ -192,6 +173,8 @@ pub struct Session {
     pub burst: u32,
     /// Cancels in a second.
     pub cancels_per_second: u32,
+    /// Its orders open at the same time; at most `risk.max_open_orders`.
+    pub max_open_orders: u32,
     /// Whether its orders are cancelled when it ends.
     pub cancel_on_disconnect: bool,
 }
@@ -271,6 +254,11 @@ pub struct Instrument {
     pub collar_bps: u32,
     /// Collar in ticks.
     pub collar_ticks: u32,
+    /// How much worse than the far side a market order is taken to trade, in 1/100 of a percent; 0 together with
+    /// `protection_ticks`: market orders are denied.
+    pub protection_bps: u32,
+    /// The same in ticks.
+    pub protection_ticks: u32,
 }
 
 /// `[[account]]`: who trades.
@@ -281,9 +269,9 @@ pub struct Account {
     /// Its name for people.
     pub name: String,
     /// Largest long position in an instrument, open orders included.
-    pub max_long: u64,
+    pub max_long: i64,
     /// Largest short position in an instrument, open orders included, as a positive number.
-    pub max_short: u64,
+    pub max_short: i64,
     /// Largest quantity of an order.
     pub max_order_qty: Qty,
     /// Largest price times quantity of an order, in units of 1e-9; above 0.
@@ -306,7 +294,7 @@ pub struct Venue {
     /// File the key was read from, as written.
     pub key_file: PathBuf,
     /// Its key.
-    pub key: SecretKey,
+    pub key: SessionKey,
     /// The keepalive interval we ask for, in milliseconds.
     pub keepalive_ms: u32,
 }
@@ -316,9 +304,9 @@ pub struct Venue {
 pub struct Risk {
     /// Orders open at the same time; a power of two.
     pub max_open_orders: u32,
-    /// An order that is the so manieth of its kind is a duplicate; at least 2.
+    /// The order with this place in a row of identical ones is denied; at least 2, or 0: none is.
     pub duplicate_count: u32,
-    /// Within this, in milliseconds.
+    /// Longest pause within a row, in milliseconds.
     pub duplicate_window_ms: u32,
     /// Age at which a price is no reference any more, in milliseconds.
     pub reference_stale_ms: u32,

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::reader::{Reader, Section};
-use crate::config::sections::{SecretKey, Stream};
+use crate::config::sections::Stream;
+use crate::session::SessionKey;
 use crate::types::{Price, Qty};
 
 /// A name of up to `longest` letters, digits and the characters of `marks`.
@@ -191,7 +192,7 @@ pub(super) fn key(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
     folder: &Path,
-) -> Option<(PathBuf, SecretKey)> {
+) -> Option<(PathBuf, SessionKey)> {
     const KEY: &str = "key_file";
     let file = path(section, reader, KEY, folder)?;
     match read_key(&file) {
@@ -204,7 +205,7 @@ pub(super) fn key(
 }
 
 /// Reads a key of 64 hexadecimal digits. What is in the file never gets into a message.
-fn read_key(file: &Path) -> Result<SecretKey, String> {
+fn read_key(file: &Path) -> Result<SessionKey, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     let about = opened.metadata().map_err(unreadable)?;
@@ -217,21 +218,7 @@ fn read_key(file: &Path) -> Result<SecretKey, String> {
     let mut text = String::new();
     let malformed = || "does not hold 64 hexadecimal digits".to_owned();
     opened.take(256).read_to_string(&mut text).map_err(|_| malformed())?;
-    let digits = text.trim().as_bytes();
-    let mut key = [0u8; 32];
-    if digits.len() != 64 {
-        return Err(malformed());
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |at: usize| {
-            pair.get(at)
-                .and_then(|&d| char::from(d).to_digit(16))
-                .and_then(|d| u8::try_from(d).ok())
-        };
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Err(malformed()) };
-        *byte = high << 4 | low;
-    }
-    Ok(SecretKey(key))
+    text.trim().parse().map_err(|_| malformed())
 }
 
 #[cfg(test)]

@@ -1,11 +1,18 @@
 //! Market data: arbitrate, decode, keep books, tell risk and strategies.
 //!
-//! This module must not know where datagrams come from or how strategies are reached.
+//! [`agent`] is the agent; [`channel`] is the way of a datagram to the books, which [`capture`] feeds from files too.
+//!
+//! The agent must not know where its datagrams come from or how strategies are reached.
 
 mod digest;
 mod levels;
 mod order_table;
+mod publisher;
+mod reference;
+mod snapshot;
+mod tally;
 
+pub mod agent;
 pub mod arbiter;
 pub mod book;
 pub mod capture;
@@ -13,4 +20,6 @@ pub mod channel;
 pub mod itch50;
 pub mod moldudp64;
 
+pub use agent::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
 pub use digest::BookDigest;
+pub use snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot, LevelSnapshot};

@@ -10,13 +10,16 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use pcap_parser::{LegacyPcapBlock, Linktype, PcapError, PcapHeader};
+use pcap_parser::{LegacyPcapBlock, Linktype, PcapHeader};
 use pcap_parser::{parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
 
 use crate::net::frame::{FrameError, parse_udp};
 
 /// The most bytes of a capture that are held in memory.
 pub const CAPTURE_BYTES_MAX: usize = 4 << 30;
+
+/// The longest frame a record may hold: what capturing programs allow at most.
+const RECORD_BYTES_MAX: u32 = 262_144;
 
 /// Destinations a capture may hold datagrams for; those beyond are counted and left out.
 pub const FLOWS_MAX: usize = 1_024;
@@ -355,16 +358,10 @@ fn parse_record<'a>(
     let record =
         if header.is_bigendian() { parse_pcap_frame_be(bytes) } else { parse_pcap_frame(bytes) };
     match record {
-        // No frame is longer than an IPv4 packet with its link headers: a longer record is a corrupt length.
-        Ok((_, record)) if record.caplen > 262_144 => Err(CaptureErrorKind::BadRecord),
+        Ok((_, record)) if record.caplen > RECORD_BYTES_MAX => Err(CaptureErrorKind::BadRecord),
         Ok(record) => Ok(record),
-        Err(pcap_parser::nom::Err::Incomplete(_)) => Err(cut_or_bad(header, bytes)),
-        Err(pcap_parser::nom::Err::Error(error) | pcap_parser::nom::Err::Failure(error)) => {
-            Err(match error {
-                PcapError::Incomplete(_) | PcapError::UnexpectedEof => cut_or_bad(header, bytes),
-                _ => CaptureErrorKind::BadRecord,
-            })
-        }
+        // What does not parse has fewer bytes than its length says.
+        Err(_) => Err(cut_or_bad(header, bytes)),
     }
 }
 
@@ -374,7 +371,7 @@ fn cut_or_bad(header: &PcapHeader, bytes: &[u8]) -> CaptureErrorKind {
         if header.is_bigendian() { u32::from_be_bytes(length) } else { u32::from_le_bytes(length) }
     });
     match length {
-        Some(length) if length > 262_144 => CaptureErrorKind::BadRecord,
+        Some(length) if length > RECORD_BYTES_MAX => CaptureErrorKind::BadRecord,
         Some(_) | None => CaptureErrorKind::CutRecord,
     }
 }

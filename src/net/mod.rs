@@ -2,12 +2,17 @@
 //!
 //! This module must not know what the datagrams hold.
 
+mod any;
+mod batch;
 mod frame;
 mod replay;
 mod source;
+mod udp;
 
 pub mod capture;
 
+pub use any::{AnySource, SourceSet};
 pub use frame::{FrameError, UdpFrame, parse_udp};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
+pub use udp::{KernelUdpSink, KernelUdpSource, UdpSinkConfig, UdpSourceConfig};

@@ -87,6 +87,9 @@ pub(super) fn attach(config: &RingConfig, role: Role) -> Result<Parts, RingError
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(RingError::Layout { path: path.clone(), what: "not a regular file" });
+    }
     lock(&file, BUILDER_BYTE, Wait::Yes).map_err(failed)?;
     if !lock(&file, role.lock_byte(), Wait::No).map_err(failed)? {
         return Err(RingError::InUse { path: path.clone(), role });

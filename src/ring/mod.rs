@@ -18,7 +18,7 @@
 //! # Ok::<(), postern::ring::RingError>(())
 //! ```
 //!
-//! [`protocol`] is the algorithm with its memory orderings and imports nothing but atomics; the rest is memory and names.
+//! `protocol.rs` is the algorithm with its memory orderings and imports nothing but atomics; the rest is memory and names.
 //! `tests/loom` is a crate of its own that model-checks that very file:
 //! `cargo test --release --manifest-path tests/loom/Cargo.toml --target-dir target/loom`.
 //!
@@ -335,6 +335,10 @@ pub struct Consumer {
 
 impl Consumer {
     /// The next message, in its slot, if there is one; the same until it is released.
+    ///
+    /// Costs one load from the first-level cache where there is none. An agent's duty cycle lies between two looks, which
+    /// is as it should be: a loop of nothing but `peek` without [`spin_loop`](std::hint::spin_loop) takes the line back while
+    /// the producer wants it, and a message then takes half as long again.
     #[inline(always)]
     pub fn peek(&mut self) -> Option<&[u8]> {
         self.reader.peek()

@@ -29,6 +29,12 @@
 //! that of the lap before, and these differ by at most 65,536. Zeroed memory says sequence 0, which is that of position
 //! 2^48 - 1; its slot has been written many times by then. Positions themselves wrap at 2^64.
 //!
+//! Compiled into a caller that knows the size of its message, claim is one comparison, an `and` and a shift; commit a store;
+//! peek a load, an `xor` and a comparison that is both the check of the sequence and that of the length; release a store and
+//! a comparison. No check of bounds and no panic is left. A copy of small messages by way of a buffer, in fewer and wider
+//! stores, was measured: better on far cores under load (15 ns a message in place of 25), worse on near ones (5.0 in place
+//! of 3.7), the same round trip; so the bytes are written in place.
+//!
 //! A crash of either side at any instruction leaves a good ring: an uncommitted payload has no word, and the producer's
 //! position is not stored but found again from the words ([`Writer::attach`]), so it cannot disagree with them.
 

@@ -78,13 +78,15 @@ pub struct RiskAgent<L> {
 }
 
 impl<L: DecisionLog> RiskAgent<L> {
-    /// An agent around an engine that is new or recovered. `log` records from here on.
+    /// An agent around an engine that is new or recovered. `log` records from here on. When the agent closes it leaves what
+    /// the run came to in `summary`.
     pub fn new(
         engine: Engine,
         log: L,
         rings: RiskRings,
         clock: Clock,
         registry: &Registry,
+        summary: Arc<OnceLock<RiskSummary>>,
     ) -> RiskAgent<L> {
         let (instruments, channels) = engine.market_sizes();
         RiskAgent {
@@ -96,13 +98,8 @@ impl<L: DecisionLog> RiskAgent<L> {
             metrics: Metrics::new(registry),
             notices: Vec::new(),
             drain_asked: false,
-            summary: Arc::new(OnceLock::new()),
+            summary,
         }
-    }
-
-    /// Where the summary will be once the agent has closed.
-    pub fn summary(&self) -> Arc<OnceLock<RiskSummary>> {
-        Arc::clone(&self.summary)
     }
 
     /// The engine, to look at.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::runtime::cores::CoreSet;
+use crate::runtime::duty::Death;
 use crate::runtime::lifecycle::{Lifecycle, ThreadPulse, all_quiet};
 use crate::runtime::thread::{
     self, Report, StartError, THREAD_NAME_BYTES_MAX, ThreadContext, ThreadSpec,
@@ -169,7 +170,7 @@ pub struct ThreadState {
     has_ended: bool,
 }
 
-/// The running threads.
+/// The running threads. Dropping it ends them.
 #[derive(Debug)]
 pub struct Supervisor {
     clock: Clock,
@@ -266,7 +267,10 @@ impl Supervisor {
         let mut next = self.reports.recv_timeout(wait);
         while let Ok((index, report)) = next {
             self.take_report(index, report);
-            next = self.reports.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+            next = self.reports.recv_timeout(Duration::ZERO);
+        }
+        if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+            self.mourn_vanished();
         }
         self.take_signal();
         let now = self.clock.now();
@@ -368,6 +372,18 @@ impl Supervisor {
         }
     }
 
+    /// All threads have let go of their reports: those that did not say that they stopped ended through a bug of ours.
+    fn mourn_vanished(&mut self) {
+        for index in 0..self.threads.len() {
+            if !self.threads[index].has_ended {
+                self.threads[index].has_ended = true;
+                let death = Death { agent: "runtime", fatal: Fatal::Panicked };
+                let message = "the thread ended without a report".to_owned();
+                self.take_report(index, Report::Died { death, message });
+            }
+        }
+    }
+
     fn take_signal(&mut self) {
         if !self.signals.as_ref().is_some_and(Signals::take) {
             return;
@@ -417,6 +433,13 @@ impl Supervisor {
         }
         let cause = self.cause.clone().unwrap_or(Cause::Requested);
         Some(Ending { cause, is_drained: self.is_drained, stuck })
+    }
+}
+
+impl Drop for Supervisor {
+    /// Ends the threads at once, if they still run, and does not wait for them.
+    fn drop(&mut self) {
+        self.lifecycle.advance(Phase::Stopping);
     }
 }
 

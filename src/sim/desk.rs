@@ -73,8 +73,6 @@ pub(super) struct Desk<O, K> {
     instruments: Vec<VenueInstrument>,
     pub(super) mold: MoldOut<K>,
     pub(super) ledger: VenueLedger,
-    /// A line that failed while a message was added: told at the end of the cycle.
-    line_failed: bool,
     now: Nanos,
     utc: UtcNanos,
     stamp_ns: u64,
@@ -108,7 +106,6 @@ impl<O: Outbound, K: PacketSink> Desk<O, K> {
             instruments,
             mold,
             ledger,
-            line_failed: false,
             now: Nanos(0),
             utc: UtcNanos(0),
             stamp_ns: 0,
@@ -137,11 +134,6 @@ impl<O: Outbound, K: PacketSink> Desk<O, K> {
         self.replies.is_empty() && self.seats.iter().all(flushed)
     }
 
-    /// Whether a market data line failed.
-    pub(super) fn line_failed(&self) -> bool {
-        self.line_failed
-    }
-
     /// The session of an owner; none for the background.
     pub(super) fn session_of(&self, owner: OwnerId) -> Option<SessionId> {
         seat_of(owner).and_then(|index| self.seats.get(index)).map(|seat| seat.session.id())
@@ -151,7 +143,7 @@ impl<O: Outbound, K: PacketSink> Desk<O, K> {
     pub(super) fn publish(&mut self, message: &ItchMessage) {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let length = message.encode(self.stamp_ns, &mut bytes);
-        self.line_failed |= self.mold.push(&bytes[..length], self.now).is_err();
+        self.mold.push(&bytes[..length], self.now);
     }
 
     /// Sends replies and reports while the stream has room; returns how many.

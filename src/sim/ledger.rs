@@ -147,6 +147,8 @@ pub struct VenueLedger {
     pub message_count: u64,
     /// Market data packets for which a line had no room.
     pub packet_drop_count: u64,
+    /// Times a market data line failed.
+    pub line_error_count: u64,
 }
 
 impl VenueLedger {
@@ -159,6 +161,7 @@ impl VenueLedger {
             books: Vec::new(),
             message_count: 0,
             packet_drop_count: 0,
+            line_error_count: 0,
         }
     }
 

@@ -1,25 +1,25 @@
 //! Packs messages into MoldUDP64 packets and sends them on line A and, if there is one, on line B.
 
-use std::io;
-
 use crate::net::PacketSink;
 use crate::types::Nanos;
 
 /// Bytes of the downstream packet header (MoldUDP64 1.00, "Header").
 pub const HEADER_BYTES: usize = 20;
-/// The largest packet: what UDP over IPv4 carries in a jumbo frame of 9,000 bytes.
-pub const PACKET_BYTES_LARGEST: usize = 8_972;
+/// The largest packet: what every sink has room for.
+pub const PACKET_BYTES_LARGEST: usize = 2_048;
 /// The smallest limit of a packet's size that takes any message of the exchange.
 pub const PACKET_BYTES_SMALLEST: usize = 128;
 
 const END_OF_SESSION: u16 = 0xFFFF;
+/// How often the end is told: a line may lose one.
+const END_OF_SESSION_PACKETS: usize = 3;
 
 /// How a session is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoldConfig {
     /// Name of the session: ten letters or digits, padded with spaces.
     pub session: [u8; 10],
-    /// Packets are no longer than this, 128 to 8,972 bytes.
+    /// Packets are no longer than this, 128 to 2,048 bytes.
     pub packet_bytes_max: usize,
     /// A heartbeat is sent after this much silence, in nanoseconds. The field's custom is a second.
     pub heartbeat_ns: u64,
@@ -44,6 +44,9 @@ pub struct MoldOut<K> {
     sent_at: Nanos,
     packet_count: u64,
     drop_count: u64,
+    error_count: u64,
+    /// Packets made, whatever became of them.
+    made_count: u64,
 }
 
 impl<K: PacketSink> MoldOut<K> {
@@ -64,22 +67,21 @@ impl<K: PacketSink> MoldOut<K> {
             sent_at: now,
             packet_count: 0,
             drop_count: 0,
+            error_count: 0,
+            made_count: 0,
         }
     }
 
     /// Adds a message; sends the packet before if it does not fit in any more.
     ///
-    /// # Errors
-    /// What a line says.
-    ///
     /// # Panics
     /// If the message is longer than any packet may be: a bug of ours.
     #[inline]
-    pub fn push(&mut self, message: &[u8], now: Nanos) -> io::Result<()> {
+    pub fn push(&mut self, message: &[u8], now: Nanos) {
         let block = 2 + message.len();
         assert!(HEADER_BYTES + block <= self.config.packet_bytes_max, "a message fits a packet");
         if self.bytes + block > self.config.packet_bytes_max || self.count == END_OF_SESSION - 1 {
-            self.close_packet(now)?;
+            self.close_packet(now);
         }
         let length = u16::try_from(message.len()).expect("shorter than a packet");
         let (at, end) = (self.bytes, self.bytes + block);
@@ -87,38 +89,28 @@ impl<K: PacketSink> MoldOut<K> {
         self.packet[at + 2..end].copy_from_slice(message);
         self.bytes = end;
         self.count += 1;
-        Ok(())
     }
 
-    /// Sends what was added, or a heartbeat when it is time for one. Returns whether a packet went out.
-    ///
-    /// # Errors
-    /// What a line says.
-    pub fn flush(&mut self, now: Nanos) -> io::Result<bool> {
+    /// Sends what was added, or a heartbeat when it is time for one, and what a line had no room for before. Returns
+    /// whether a packet was made.
+    pub fn flush(&mut self, now: Nanos) -> bool {
+        let before = self.made_count;
         if self.count > 0 {
-            self.close_packet(now)?;
+            self.close_packet(now);
         } else if now.since(self.sent_at) >= self.config.heartbeat_ns {
-            self.send(0, now)?;
-        } else {
-            return Ok(false);
+            self.send(0, now);
         }
-        for line in self.lines.iter_mut().flatten() {
-            line.flush()?;
-        }
-        Ok(true)
+        self.flush_lines();
+        self.made_count != before
     }
 
     /// Sends what was added, and the end of the session.
-    ///
-    /// # Errors
-    /// What a line says.
-    pub fn end_session(&mut self, now: Nanos) -> io::Result<()> {
-        self.flush(now)?;
-        self.send(END_OF_SESSION, now)?;
-        for line in self.lines.iter_mut().flatten() {
-            line.flush()?;
+    pub fn end_session(&mut self, now: Nanos) {
+        self.flush(now);
+        for _ in 0..END_OF_SESSION_PACKETS {
+            self.send(END_OF_SESSION, now);
+            self.flush_lines();
         }
-        Ok(())
     }
 
     /// The number of the next message.
@@ -139,35 +131,46 @@ impl<K: PacketSink> MoldOut<K> {
         self.drop_count
     }
 
-    fn close_packet(&mut self, now: Nanos) -> io::Result<()> {
+    /// Times a line failed; what it held then is lost, as on any network, and the receiver sees a gap.
+    #[inline]
+    pub fn error_count(&self) -> u64 {
+        self.error_count
+    }
+
+    fn close_packet(&mut self, now: Nanos) {
         let count = self.count;
-        self.send(count, now)?;
+        self.send(count, now);
         self.next_sequence += u64::from(count);
         self.count = 0;
         self.bytes = HEADER_BYTES;
-        Ok(())
     }
 
     /// MoldUDP64 1.00, "Downstream Packet": session, number of the first message, count, blocks.
-    fn send(&mut self, count: u16, now: Nanos) -> io::Result<()> {
+    fn send(&mut self, count: u16, now: Nanos) {
         self.packet[..10].copy_from_slice(&self.config.session);
         self.packet[10..18].copy_from_slice(&self.next_sequence.to_be_bytes());
         self.packet[18..20].copy_from_slice(&count.to_be_bytes());
         let packet = &self.packet[..self.bytes];
         for line in self.lines.iter_mut().flatten() {
-            if send_on(line, packet) {
-                self.packet_count += 1;
-                continue;
+            let mut is_taken = send_on(line, packet);
+            if !is_taken {
+                self.error_count += u64::from(line.flush().is_err());
+                is_taken = send_on(line, packet);
             }
-            line.flush()?;
-            if send_on(line, packet) {
+            if is_taken {
                 self.packet_count += 1;
             } else {
                 self.drop_count += 1;
             }
         }
+        self.made_count += 1;
         self.sent_at = now;
-        Ok(())
+    }
+
+    fn flush_lines(&mut self) {
+        for line in self.lines.iter_mut().flatten() {
+            self.error_count += u64::from(line.flush().is_err());
+        }
     }
 }
 
@@ -180,6 +183,8 @@ fn send_on(line: &mut impl PacketSink, packet: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     /// A line that takes `room` packets between flushes.
@@ -188,6 +193,7 @@ mod tests {
         room: usize,
         queued: Vec<Vec<u8>>,
         sent: Vec<Vec<u8>>,
+        is_broken: bool,
     }
 
     impl PacketSink for Line {
@@ -203,6 +209,10 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
+            if self.is_broken {
+                self.queued.clear();
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             self.sent.append(&mut self.queued);
             Ok(())
         }
@@ -228,9 +238,9 @@ mod tests {
     fn messages_share_packets_up_to_the_limit_and_both_lines_carry_the_same() {
         let mut mold = mold(1);
         for _ in 0..7 {
-            mold.push(&[7; 34], Nanos(5)).expect("sent");
+            mold.push(&[7; 34], Nanos(5));
         }
-        mold.flush(Nanos(6)).expect("sent");
+        mold.flush(Nanos(6));
         assert_eq!(headers(mold.lines[0].as_ref()), [(1, 3, 128), (4, 3, 128), (7, 1, 56)]);
         assert_eq!(headers(mold.lines[0].as_ref()), headers(mold.lines[1].as_ref()));
         assert_eq!((mold.next_sequence(), mold.drop_count(), mold.packet_count()), (8, 0, 6));
@@ -239,21 +249,33 @@ mod tests {
     #[test]
     fn a_heartbeat_follows_a_second_of_silence_and_the_end_tells_the_next_number() {
         let mut mold = mold(1);
-        mold.push(&[1; 12], Nanos(5)).expect("sent");
-        assert!(mold.flush(Nanos(5)).expect("sent"));
-        assert!(!mold.flush(Nanos(1_000_000_004)).expect("sent"));
-        assert!(mold.flush(Nanos(1_000_000_005)).expect("sent"));
-        assert!(!mold.flush(Nanos(1_000_000_006)).expect("sent"));
-        mold.end_session(Nanos(1_000_000_007)).expect("sent");
-        let expected = [(1, 1, 34), (2, 0, 20), (2, 0xFFFF, 20)];
+        mold.push(&[1; 12], Nanos(5));
+        assert!(mold.flush(Nanos(5)));
+        assert!(!mold.flush(Nanos(1_000_000_004)));
+        assert!(mold.flush(Nanos(1_000_000_005)));
+        assert!(!mold.flush(Nanos(1_000_000_006)));
+        mold.end_session(Nanos(1_000_000_007));
+        let expected = [(1, 1, 34), (2, 0, 20), (2, 0xFFFF, 20), (2, 0xFFFF, 20), (2, 0xFFFF, 20)];
         assert_eq!(headers(mold.lines[0].as_ref()), expected);
     }
 
     #[test]
     fn a_line_without_room_loses_packets_and_counts_them() {
         let mut mold = mold(0);
-        mold.push(&[1; 12], Nanos(5)).expect("sent");
-        mold.flush(Nanos(5)).expect("sent");
+        mold.push(&[1; 12], Nanos(5));
+        mold.flush(Nanos(5));
         assert_eq!((mold.drop_count(), mold.packet_count(), mold.next_sequence()), (2, 0, 2));
+    }
+
+    #[test]
+    fn a_broken_line_is_counted_and_the_other_goes_on() {
+        let mut mold = mold(1);
+        mold.lines[0].as_mut().expect("a line").is_broken = true;
+        for now in [5, 6] {
+            mold.push(&[1; 12], Nanos(now));
+            assert!(mold.flush(Nanos(now)));
+        }
+        assert_eq!(headers(mold.lines[1].as_ref()), [(1, 1, 34), (2, 1, 34)]);
+        assert_eq!((mold.error_count(), mold.drop_count()), (2, 0));
     }
 }

@@ -70,7 +70,7 @@ pub struct VenueConfig {
 }
 
 impl VenueConfig {
-    /// An exchange for a laptop: 2^18 orders held, 2^15 of them open, 2^18 participants' orders and fills in a run.
+    /// An exchange for a laptop: 2^16 orders held, 2^15 of them open, 2^18 participants' orders and fills in a run.
     pub fn new(
         instruments: Vec<VenueInstrument>,
         sessions: Vec<ServerConfig>,
@@ -80,7 +80,7 @@ impl VenueConfig {
         VenueConfig {
             instruments,
             sessions,
-            orders_max: 1 << 18,
+            orders_max: 1 << 16,
             open_orders_max: 1 << 15,
             levels_max: 4_096,
             ledger_orders_max: 1 << 18,
@@ -113,6 +113,7 @@ pub type LedgerCell = Arc<OnceLock<VenueLedger>>;
 #[derive(Debug)]
 struct Telemetry {
     background_step_count: Counter,
+    line_error_count: Counter,
     open_order_count: Counter,
     packet_count: Counter,
     packet_drop_count: Counter,
@@ -127,6 +128,7 @@ pub struct VenueAgent<I, O, K> {
     exchange: Exchange,
     desk: Desk<O, K>,
     background: Background,
+    background_is_over: bool,
     ledger: LedgerCell,
     telemetry: Telemetry,
 }
@@ -170,11 +172,13 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
         Ok(VenueAgent {
             requests: lines.requests,
             background: background(&exchange),
+            background_is_over: false,
             exchange,
             desk,
             ledger,
             telemetry: Telemetry {
                 background_step_count: registry.counter("venue_background_step_count"),
+                line_error_count: registry.counter("venue_line_error_count"),
                 open_order_count: registry.counter("venue_open_order_count"),
                 packet_count: registry.counter("venue_packet_count"),
                 packet_drop_count: registry.counter("venue_packet_drop_count"),
@@ -233,6 +237,9 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
 
     #[inline]
     fn run_background(&mut self, now: Nanos) -> usize {
+        if self.background_is_over {
+            return 0;
+        }
         let VenueAgent { background, exchange, desk, .. } = self;
         let mut count = 0;
         while count < self.config.background_per_cycle && desk.has_room(exchange) {
@@ -251,6 +258,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
         self.telemetry.open_order_count.set(u64::from(self.exchange.open_count()));
         self.telemetry.packet_count.set(self.desk.mold.packet_count());
         self.telemetry.packet_drop_count.set(self.desk.mold.drop_count());
+        self.telemetry.line_error_count.set(self.desk.mold.error_count());
     }
 }
 
@@ -286,7 +294,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         self.desk.publish(&ItchMessage::System(SystemEvent::StartOfSystemHours));
         self.desk.publish(&ItchMessage::System(SystemEvent::StartOfMarketHours));
         self.exchange.set_open(true);
-        self.desk.mold.flush(now).map_err(|_| Fatal::NetworkFailed)?;
+        self.desk.mold.flush(now);
         Ok(())
     }
 
@@ -310,19 +318,17 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         if steps > 0 {
             self.desk.send_reports().map_err(fatal)?;
         }
-        let is_sent = self.desk.mold.flush(now).map_err(|_| Fatal::NetworkFailed)?;
-        if self.desk.line_failed() {
-            return Err(Fatal::NetworkFailed);
-        }
-        if is_sent {
+        if self.desk.mold.flush(now) {
             self.note();
             work += 1;
         }
         Ok(work)
     }
 
-    fn on_phase(&mut self, _phase: Phase, _now: Nanos) {
-        // The exchange outlives whoever drains: cancels are taken and answered to the end.
+    /// The exchange outlives whoever drains: cancels are taken and answered to the end. The background stops, so that the
+    /// books come to rest.
+    fn on_phase(&mut self, phase: Phase, _now: Nanos) {
+        self.background_is_over |= phase >= Phase::Draining;
     }
 
     fn is_drained(&self) -> bool {
@@ -340,14 +346,14 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         ] {
             self.desk.publish(&ItchMessage::System(event));
         }
-        // A line that fails now has no reader that could be told.
-        let _ = self.desk.mold.end_session(now);
+        self.desk.mold.end_session(now);
         self.note();
         let books = (0..u16::MAX).map_while(|index| self.snapshot(index)).collect();
         let mut ledger = std::mem::replace(&mut self.desk.ledger, VenueLedger::with_capacity(0, 0));
         ledger.books = books;
         ledger.message_count = self.desk.mold.next_sequence() - 1;
         ledger.packet_drop_count = self.desk.mold.drop_count();
+        ledger.line_error_count = self.desk.mold.error_count();
         // Only a second close finds the cell full; it has nothing to add.
         let _ = self.ledger.set(ledger);
     }

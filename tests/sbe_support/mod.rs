@@ -203,7 +203,7 @@ schema!(Journal, "journal", 7103, j, {
     ReplaceRequest { cl_ord_id orig_cl_ord_id ingress_time price session_id order_qty sent_delta }
     MassCancelRequest { cl_ord_id ingress_time session_id security_id sent_delta mass_scope }
     SessionLink { session_id link_state }
-    ApprovedOrder { order_id ingress_time price order_qty security_id account session_id sent_delta side ord_type time_in_force }
+    ApprovedOrder { order_id ingress_time price session_id order_qty security_id account sent_delta side ord_type time_in_force }
     ApprovedCancel { order_id ingress_time sent_delta }
     ApprovedReplace { order_id ingress_time price order_qty sent_delta }
     KillNotice { id kill_scope kill_action }
@@ -218,5 +218,5 @@ schema!(Journal, "journal", 7103, j, {
     FeedStatus { ingress_time channel_id feed_state }
     KillCommand { command_id id kill_scope kill_action ; ascii operator ascii reason }
     SegmentStart { segment_number first_record utc_time monotonic_time ; bytes config_digest }
-    Decision { order_id cl_ord_id reference_px limit value session_id deny_reason decision_kind }
+    Decision { order_id cl_ord_id reference_px limit_value value session_id deny_reason decision_kind }
 });

@@ -44,7 +44,7 @@ pub mod encoder {
         #[inline]
         fn nullify_optional_fields(&mut self) -> &mut Self {
             self.reference_px_opt(None);
-            self.limit_opt(None);
+            self.limit_value_opt(None);
             self.value_opt(None);
             self
         }
@@ -141,7 +141,7 @@ pub mod encoder {
             self
         }
 
-        /// primitive field 'Limit'
+        /// primitive field 'LimitValue'
         /// - min value: -9223372036854775807
         /// - max value: 9223372036854775807
         /// - null value: 9223372036854775807_i64
@@ -151,13 +151,13 @@ pub mod encoder {
         /// - encodedLength: 8
         /// - version: 0
         #[inline]
-        pub fn limit(&mut self, value: i64) -> &mut Self {
+        pub fn limit_value(&mut self, value: i64) -> &mut Self {
             let offset = self.offset + 24;
             self.get_buf_mut().put_i64_at(offset, value);
             self
         }
 
-        /// optional primitive field 'Limit'
+        /// optional primitive field 'LimitValue'
         /// - min value: -9223372036854775807
         /// - max value: 9223372036854775807
         /// - null value: 9223372036854775807_i64
@@ -168,10 +168,10 @@ pub mod encoder {
         /// - version: 0
         /// Set to `None` to encode the field null value.
         #[inline]
-        pub fn limit_opt(&mut self, value: Option<i64>) -> &mut Self {
+        pub fn limit_value_opt(&mut self, value: Option<i64>) -> &mut Self {
             match value {
-                Some(value) => self.limit(value),
-                None => self.limit(9223372036854775807_i64),
+                Some(value) => self.limit_value(value),
+                None => self.limit_value(9223372036854775807_i64),
             };
             self
         }
@@ -354,7 +354,7 @@ pub mod decoder {
 
         /// primitive field - 'OPTIONAL' { null_value: '9223372036854775807_i64' }
         #[inline]
-        pub fn limit(&self) -> Option<i64> {
+        pub fn limit_value(&self) -> Option<i64> {
             let value = self.get_buf().get_i64_at(self.offset + 24);
             if value == 9223372036854775807_i64 {
                 None

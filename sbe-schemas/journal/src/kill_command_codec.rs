@@ -169,11 +169,7 @@ pub mod encoder {
         /// - version: 0
         #[inline]
         pub fn operator_zero_padded(&mut self, value: &[u8]) -> &mut Self {
-            let iter = value
-                .iter()
-                .copied()
-                .chain(std::iter::repeat(0_u8))
-                .take(16);
+            let iter = value.iter().copied().chain(std::iter::repeat(0_u8)).take(16);
             self.operator_from_iter(iter);
             self
         }
@@ -234,11 +230,7 @@ pub mod encoder {
         /// - version: 0
         #[inline]
         pub fn reason_zero_padded(&mut self, value: &[u8]) -> &mut Self {
-            let iter = value
-                .iter()
-                .copied()
-                .chain(std::iter::repeat(0_u8))
-                .take(48);
+            let iter = value.iter().copied().chain(std::iter::repeat(0_u8)).take(48);
             self.reason_from_iter(iter);
             self
         }

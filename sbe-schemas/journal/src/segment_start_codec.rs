@@ -185,11 +185,7 @@ pub mod encoder {
         /// - version: 0
         #[inline]
         pub fn config_digest_zero_padded(&mut self, value: &[u8]) -> &mut Self {
-            let iter = value
-                .iter()
-                .copied()
-                .chain(std::iter::repeat(0_u8))
-                .take(32);
+            let iter = value.iter().copied().chain(std::iter::repeat(0_u8)).take(32);
             self.config_digest_from_iter(iter);
             self
         }

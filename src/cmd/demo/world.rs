@@ -1,0 +1,562 @@
+//! What stands around the gateway in the demo: configuration, exchange, strategy, and the floor's relay and echo.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::cmd::demo::DemoArgs;
+use crate::config::{self, Config};
+use crate::feed::capture;
+use crate::net::{KernelUdpSink, UdpSinkConfig};
+use crate::runtime::{AgentSlot, Clock, Idle, StartError, ThreadSpec};
+use crate::session::{ClientConfig, ServerConfig, SessionKey};
+use crate::sim::account::Account;
+use crate::sim::background::{
+    Background, CaptureFlow, CaptureScript, RandomFlow, RandomFlowConfig, RandomSymbol, Schedule,
+};
+use crate::sim::ledger::VenueLedger;
+use crate::sim::matching::VenueInstrument;
+use crate::sim::probe::{EchoAgent, Probe, RelayAgent};
+use crate::sim::strategy::{
+    StrategyAgent, StrategyConfig, StrategyInstrument, StrategyParts, StrategyProgress,
+};
+use crate::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
+use crate::telemetry::Registry;
+use crate::topology::{AeronAgent, ExtraAgent};
+use crate::transport::{AeronConfig, Client, TransportError};
+use crate::types::{AccountId, InstrumentId, Price, SessionId, Symbol, UtcNanos};
+
+/// The strategy's session.
+pub(super) const SESSION: SessionId = SessionId(1);
+/// The gateway's session at the exchange.
+pub(super) const VENUE_SESSION: SessionId = SessionId(7);
+/// The strategy's account.
+pub(super) const ACCOUNT: AccountId = AccountId(1);
+/// Streams of the floor, beside those of the gateway on the same channels.
+const PROBE_STREAM: i32 = 9_001;
+/// Steps of a capture that build the book before trading starts.
+const OPENING_STEPS: u64 = 1_000;
+/// Symbols of the generated market, with the middle their walk starts at.
+const GENERATED: [(&str, &str); 4] =
+    [("ALFA", "101.50"), ("BRVO", "47.20"), ("CHRL", "320.05"), ("DLTA", "12.34")];
+
+/// Everything around the gateway.
+pub(super) struct World {
+    config: Config,
+    directory: PathBuf,
+    keep: bool,
+    instruments: Vec<VenueInstrument>,
+    script: Option<CaptureScript>,
+    /// The strategy's progress.
+    pub progress: Arc<StrategyProgress>,
+    /// The strategy's account at the end.
+    pub account: Arc<OnceLock<Account>>,
+    /// The exchange's ledger at the end.
+    pub ledger: Arc<OnceLock<VenueLedger>>,
+}
+
+impl World {
+    /// Reads the capture, finds free ports, and writes configuration and keys.
+    pub fn prepare(args: &DemoArgs) -> Result<World, String> {
+        let script = args.capture.as_deref().map(read_capture).transpose()?;
+        let symbols: Vec<Symbol> = match &script {
+            Some(script) => script.symbols().map(|(_, symbol)| symbol).collect(),
+            None => GENERATED.iter().filter_map(|(symbol, _)| Symbol::new(symbol)).collect(),
+        };
+        let instruments: Vec<VenueInstrument> = symbols
+            .into_iter()
+            .zip(1..)
+            .map(|(symbol, number)| VenueInstrument {
+                symbol,
+                stock_locate: number,
+                security_id: InstrumentId(u32::from(number)),
+                tick: Price::from_itch4(100),
+                lot: 1,
+            })
+            .collect();
+        if instruments.is_empty() {
+            return Err("the capture names no instrument: no stock directory and no order".into());
+        }
+        let directory = folder(args)?;
+        let text = configuration(args, &directory, &instruments)?;
+        let path = directory.join("demo.toml");
+        for key in ["strategy.key", "venue.key"] {
+            write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
+        }
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let config = Config::load(&path).map_err(|errors| errors.to_string())?;
+        Ok(World {
+            config,
+            directory,
+            keep: args.keep.is_some(),
+            instruments,
+            script,
+            progress: Arc::default(),
+            account: Arc::default(),
+            ledger: Arc::default(),
+        })
+    }
+
+    /// The gateway's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The instruments traded.
+    pub fn instruments(&self) -> &[VenueInstrument] {
+        &self.instruments
+    }
+
+    /// How long the orders and probes take on schedule.
+    pub fn planned(&self, args: &DemoArgs) -> Duration {
+        Duration::from_nanos(2 * args.orders * interval_ns(args.rate))
+    }
+
+    /// The floor's relay, for the gateway's thread: the same channels as orders and reports, streams of its own.
+    pub fn relay(&self) -> ExtraAgent {
+        let channels = Channels::of(&self.config);
+        Box::new(move |client: &mut Client| {
+            let forth = (
+                client.add_subscription(&channels.orders, PROBE_STREAM)?,
+                client.add_publication(&channels.venue_orders, PROBE_STREAM)?,
+            );
+            let back = (
+                client.add_subscription(&channels.venue_reports, PROBE_STREAM)?,
+                client.add_publication(&channels.reports, PROBE_STREAM)?,
+            );
+            Ok(AgentSlot::new(RelayAgent { forth, back }))
+        })
+    }
+
+    /// The thread of exchange and strategy, with a media driver of its own: the other hosts.
+    pub fn thread(
+        &mut self,
+        args: &DemoArgs,
+        clock: Clock,
+        registry: &Registry,
+    ) -> Result<ThreadSpec, String> {
+        let venue = self.venue(args, clock)?;
+        let strategy = self.strategy(args);
+        let channels = Channels::of(&self.config);
+        let streams = Streams::of(&self.config);
+        let aeron = AeronConfig {
+            directory: self.directory_in_memory("world"),
+            streams_max: 16,
+            driver_timeout_ms: u64::from(self.config.aeron.driver_timeout_ms),
+            client_liveness_ms: u64::from(self.config.aeron.client_liveness_ms),
+            ..AeronConfig::default()
+        };
+        let (progress, result, ledger) =
+            (Arc::clone(&self.progress), Arc::clone(&self.account), Arc::clone(&self.ledger));
+        let registry = registry.clone();
+        let build = move |clock: &Clock| {
+            let parts = Parts { clock: *clock, registry, progress, result, ledger };
+            build(&aeron, &channels, &streams, venue, strategy, parts).map_err(StartError::build)
+        };
+        Ok(ThreadSpec {
+            name: "world".to_owned(),
+            // The housekeeping cores: the gateway's own are left to it.
+            core: None,
+            idle: Idle::Yield,
+            build: Box::new(build),
+        })
+    }
+
+    fn venue(&mut self, args: &DemoArgs, clock: Clock) -> Result<VenueSeed, String> {
+        let now = clock.now();
+        let utc = clock.utc(now);
+        let midnight = UtcNanos(utc.0 - utc.0 % 86_400_000_000_000);
+        let key = self.config.venues.first().map(|venue| venue.key.clone()).ok_or("no venue")?;
+        let session = ServerConfig {
+            session: VENUE_SESSION,
+            key,
+            keepalive_ms: 10..=60_000,
+            own_keepalive_ms: 500,
+            clock_skew_ns: 60_000_000_000,
+            retained_reports: 1 << 16,
+        };
+        let orders = usize::try_from(args.orders).unwrap_or(usize::MAX);
+        let config = VenueConfig {
+            ledger_orders_max: orders + 1,
+            ledger_fills_max: orders.saturating_mul(2) + 1_024,
+            ..VenueConfig::new(
+                self.instruments.clone(),
+                vec![session],
+                UtcAnchor { now, utc },
+                midnight,
+            )
+        };
+        let channel = self.config.channels.first().ok_or("no channel")?;
+        let config::Source::Multicast { line_a, line_b, interface } = &channel.source else {
+            return Err("the demo's channel is multicast".into());
+        };
+        let sink = |destination: SocketAddrV4| {
+            let settings =
+                UdpSinkConfig { destination, interface: *interface, ttl: 0, loopback: true };
+            KernelUdpSink::new(settings)
+                .map_err(|error| format!("multicast {destination}: {error}"))
+        };
+        let lines = (sink(*line_a)?, line_b.map(sink).transpose()?);
+        let flow = match self.script.take() {
+            Some(script) => {
+                // The capture ends with the orders, so that the market lives as long as they are sent.
+                let schedule = Schedule {
+                    at_once: OPENING_STEPS,
+                    over_ns: crate::types::Nanos::of(self.planned(args)),
+                };
+                Flow::Capture(script, schedule)
+            }
+            None => Flow::Random(RandomFlowConfig {
+                seed: args.seed,
+                symbols: self.instruments.iter().zip(GENERATED).filter_map(random_symbol).collect(),
+                orders_max: 400,
+                at_once: 4_000,
+                steps_per_second: 1_000,
+                steps_max: None,
+            }),
+        };
+        Ok(VenueSeed { config, lines, flow })
+    }
+
+    fn strategy(&self, args: &DemoArgs) -> StrategyConfig {
+        let session = self.config.sessions.first();
+        let key = session.map_or(SessionKey::new([0; 32]), |session| session.key.clone());
+        StrategyConfig {
+            session: ClientConfig {
+                session: SESSION,
+                key,
+                keepalive_ms: 200,
+                retry_ns: 500_000_000,
+            },
+            account: ACCOUNT,
+            instruments: self
+                .instruments
+                .iter()
+                .map(|i| StrategyInstrument { instrument: i.security_id, tick: i.tick, lot: i.lot })
+                .collect(),
+            orders: args.orders,
+            interval_ns: interval_ns(args.rate),
+            seed: args.seed,
+            resting_max: 64,
+            position_max: 500,
+        }
+    }
+
+    fn directory_in_memory(&self, name: &str) -> PathBuf {
+        let own = self.directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
+        PathBuf::from(format!("/dev/shm/{own}-{name}"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What cannot be removed is left for the system's tidying of temporary files.
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Channels of the demo, by what goes over them.
+#[derive(Clone)]
+struct Channels {
+    orders: String,
+    reports: String,
+    venue_orders: String,
+    venue_reports: String,
+    market_data: String,
+}
+
+impl Channels {
+    fn of(config: &Config) -> Channels {
+        let first = |stream: Option<&config::Stream>| {
+            stream.map(|stream| stream.channel.clone()).unwrap_or_default()
+        };
+        Channels {
+            orders: config.entry.stream.channel.clone(),
+            reports: first(config.sessions.first().map(|s| &s.reports)),
+            venue_orders: first(config.venues.first().map(|v| &v.orders)),
+            venue_reports: first(config.venues.first().map(|v| &v.reports)),
+            market_data: config.market_data.stream.channel.clone(),
+        }
+    }
+}
+
+struct Streams {
+    orders: i32,
+    reports: i32,
+    venue_orders: i32,
+    venue_reports: i32,
+    market_data: i32,
+}
+
+impl Streams {
+    fn of(config: &Config) -> Streams {
+        let first = |stream: Option<&config::Stream>| stream.map_or(0, |stream| stream.stream_id);
+        Streams {
+            orders: config.entry.stream.stream_id,
+            reports: first(config.sessions.first().map(|s| &s.reports)),
+            venue_orders: first(config.venues.first().map(|v| &v.orders)),
+            venue_reports: first(config.venues.first().map(|v| &v.reports)),
+            market_data: config.market_data.stream.stream_id,
+        }
+    }
+}
+
+enum Flow {
+    Capture(CaptureScript, Schedule),
+    Random(RandomFlowConfig),
+}
+
+struct VenueSeed {
+    config: VenueConfig,
+    lines: (KernelUdpSink, Option<KernelUdpSink>),
+    flow: Flow,
+}
+
+struct Parts {
+    clock: Clock,
+    registry: Registry,
+    progress: Arc<StrategyProgress>,
+    result: Arc<OnceLock<Account>>,
+    ledger: Arc<OnceLock<VenueLedger>>,
+}
+
+/// Builds exchange, echo and strategy on their thread. The driver is served last, so that what was claimed leaves at once.
+fn build(
+    aeron: &AeronConfig,
+    channels: &Channels,
+    streams: &Streams,
+    venue: VenueSeed,
+    strategy: StrategyConfig,
+    parts: Parts,
+) -> Result<Vec<AgentSlot>, String> {
+    let told = |error: TransportError| error.to_string();
+    let mut client = Client::start(aeron).map_err(told)?;
+    let lines = VenueLines {
+        requests: client
+            .add_subscription(&channels.venue_orders, streams.venue_orders)
+            .map_err(told)?,
+        reports: client
+            .add_publication(&channels.venue_reports, streams.venue_reports)
+            .map_err(told)?,
+        line_a: venue.lines.0,
+        line_b: venue.lines.1,
+    };
+    let flow = venue.flow;
+    let exchange = VenueAgent::new(
+        venue.config,
+        lines,
+        |exchange| match flow {
+            Flow::Capture(script, schedule) => {
+                Background::Capture(CaptureFlow::new(script, schedule, exchange))
+            }
+            Flow::Random(config) => Background::Random(RandomFlow::new(&config)),
+        },
+        &parts.registry,
+        parts.ledger,
+    )
+    .map_err(|error| format!("exchange: {error}"))?;
+    let echo = EchoAgent {
+        from: client.add_subscription(&channels.venue_orders, PROBE_STREAM).map_err(told)?,
+        to: client.add_publication(&channels.venue_reports, PROBE_STREAM).map_err(told)?,
+    };
+    let probe = Probe {
+        out: client.add_publication(&channels.orders, PROBE_STREAM).map_err(told)?,
+        back: client.add_subscription(&channels.reports, PROBE_STREAM).map_err(told)?,
+        round_trip: parts.registry.recorder("relay_round_trip"),
+    };
+    let streams = StrategyParts {
+        orders: client.add_publication(&channels.orders, streams.orders).map_err(told)?,
+        reports: client.add_subscription(&channels.reports, streams.reports).map_err(told)?,
+        market: client
+            .add_subscription(&channels.market_data, streams.market_data)
+            .map_err(told)?,
+        probe: Some(probe),
+        clock: parts.clock,
+        registry: parts.registry.clone(),
+        progress: parts.progress,
+        result: parts.result,
+    };
+    let strategy = StrategyAgent::new(strategy, streams);
+    Ok(vec![
+        AgentSlot::new(exchange),
+        AgentSlot::new(echo),
+        AgentSlot::new(strategy),
+        AgentSlot::new(AeronAgent::new(client, "world", &parts.registry, parts.clock)),
+    ])
+}
+
+fn random_symbol(
+    (instrument, (_, middle)): (&VenueInstrument, (&str, &str)),
+) -> Option<RandomSymbol> {
+    Some(RandomSymbol {
+        security_id: instrument.security_id,
+        middle: middle.parse().ok()?,
+        tick: instrument.tick,
+        lot: instrument.lot,
+    })
+}
+
+fn interval_ns(rate: u32) -> u64 {
+    1_000_000_000 / u64::from(rate)
+}
+
+fn read_capture(path: &Path) -> Result<CaptureScript, String> {
+    let capture = capture::open(path)
+        .and_then(|capture| capture.whole())
+        .map_err(|error| error.to_string())?;
+    let mut script = CaptureScript::new();
+    for (_, _, payload) in capture.iter() {
+        script.push_packet(payload).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if script.is_empty() {
+        return Err(format!("{}: no ITCH order in it", path.display()));
+    }
+    Ok(script)
+}
+
+/// The run's folder: the one to keep, or a temporary one.
+fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
+    let path = match &args.keep {
+        Some(path) => path.clone(),
+        None => std::env::temp_dir().join(format!("postern-demo-{}", std::process::id())),
+    };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder.create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write_key(path: &Path) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{digits}")
+}
+
+/// Ports nobody uses now.
+fn free_ports<const N: usize>() -> Result<[u16; N], String> {
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let socket =
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
+        *port = socket.local_addr().map_err(|e| format!("no free port: {e}"))?.port();
+        held.push(socket);
+    }
+    Ok(ports)
+}
+
+/// The gateway's configuration as a file, as one would write it by hand.
+fn configuration(
+    args: &DemoArgs,
+    directory: &Path,
+    instruments: &[VenueInstrument],
+) -> Result<String, String> {
+    let [orders, reports, venue_orders, venue_reports, market, feed] = free_ports::<6>()?;
+    let layout = match args.layout {
+        super::DemoLayout::Auto => "auto",
+        super::DemoLayout::Fused => "fused",
+        super::DemoLayout::Split => "split",
+    };
+    let own = directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
+    // A group of its own for each run, so that two runs at once do not hear each other.
+    let group = 1 + std::process::id() % 250;
+    let rate = args.rate.saturating_mul(8).max(1_000);
+    let mut text = format!(
+        r#"# Written by `postern demo`.
+[gateway]
+name = "demo"
+layout = "{layout}"
+[runtime]
+stall_threshold_us = 1000
+[aeron]
+directory = "/dev/shm/{own}-gateway"
+driver_timeout_ms = 5000
+client_liveness_ms = 5000
+socket_buffer_bytes = 212992
+[entry]
+channel = "aeron:udp?endpoint=127.0.0.1:{orders}"
+[market_data]
+channel = "aeron:udp?endpoint=127.0.0.1:{market}"
+[journal]
+directory = "journal"
+reserve_bytes = 0
+[control]
+socket = "control.sock"
+http = "off"
+[risk]
+duplicate_count = 50
+
+[[session]]
+id = {session}
+name = "strategy"
+key_file = "strategy.key"
+accounts = [{account}]
+report_channel = "aeron:udp?endpoint=127.0.0.1:{reports}"
+report_stream_id = 2001
+messages_per_second = {rate}
+burst = {rate}
+cancels_per_second = {rate}
+max_open_orders = 4096
+
+[[account]]
+id = {account}
+name = "house"
+max_long = 10000
+max_short = 10000
+max_order_qty = 5000
+max_order_notional = 5000000
+
+[[venue]]
+id = 1
+name = "sim"
+order_channel = "aeron:udp?endpoint=127.0.0.1:{venue_orders}"
+order_stream_id = 3001
+report_channel = "aeron:udp?endpoint=127.0.0.1:{venue_reports}"
+report_stream_id = 3002
+session_id = {venue_session}
+key_file = "venue.key"
+keepalive_ms = 200
+
+[[channel]]
+id = 1
+name = "sim"
+source = "multicast"
+line_a = "239.255.{group}.1:{feed}"
+interface = "127.0.0.1"
+stale_after_ms = 3000
+"#,
+        session = SESSION,
+        account = ACCOUNT,
+        venue_session = VENUE_SESSION,
+    );
+    for instrument in instruments {
+        text.push_str(&format!(
+            r#"
+[[instrument]]
+id = {id}
+symbol = "{symbol}"
+channel = 1
+venue = 1
+tick = {tick}
+max_order_qty = 1000
+max_order_notional = 1000000
+collar_bps = 500
+collar_ticks = 10
+protection_bps = 100
+protection_ticks = 10
+"#,
+            id = instrument.security_id,
+            symbol = instrument.symbol,
+            tick = instrument.tick,
+        ));
+    }
+    Ok(text)
+}

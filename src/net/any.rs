@@ -1,0 +1,144 @@
+//! Several sources of either kind as one, so that one agent can take channels from wires and from files.
+
+use std::io;
+use std::net::SocketAddrV4;
+
+use crate::net::replay::CaptureSource;
+use crate::net::source::{DatagramHandler, PacketSource, Polled};
+use crate::net::udp::KernelUdpSource;
+use crate::types::{ChannelId, Nanos};
+
+/// A source of a kind that is known only from the configuration.
+#[derive(Debug)]
+pub enum AnySource {
+    /// Kernel sockets.
+    Kernel(KernelUdpSource),
+    /// A capture.
+    Capture(CaptureSource),
+}
+
+impl PacketSource for AnySource {
+    fn subscribe(&mut self, group: SocketAddrV4, channel: ChannelId, line: u8) -> io::Result<()> {
+        match self {
+            AnySource::Kernel(source) => source.subscribe(group, channel, line),
+            AnySource::Capture(source) => source.subscribe(group, channel, line),
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Nanos) {
+        match self {
+            AnySource::Kernel(source) => source.advance(now),
+            AnySource::Capture(source) => source.advance(now),
+        }
+    }
+
+    #[inline]
+    fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
+        match self {
+            AnySource::Kernel(source) => source.poll(budget, handler),
+            AnySource::Capture(source) => source.poll(budget, handler),
+        }
+    }
+
+    fn drops(&self) -> u64 {
+        match self {
+            AnySource::Kernel(source) => source.drops(),
+            AnySource::Capture(source) => source.drops(),
+        }
+    }
+}
+
+/// Sources polled one after the other, one a poll. Each is subscribed before it is put in.
+#[derive(Debug)]
+pub struct SourceSet {
+    sources: Vec<AnySource>,
+    next: usize,
+    /// Polls without a datagram in a row that ended in [`Polled::End`].
+    ended: usize,
+}
+
+impl SourceSet {
+    /// The set of `sources`.
+    pub const fn new(sources: Vec<AnySource>) -> SourceSet {
+        SourceSet { sources, next: 0, ended: 0 }
+    }
+
+    /// The sources.
+    pub fn sources(&self) -> &[AnySource] {
+        &self.sources
+    }
+}
+
+impl PacketSource for SourceSet {
+    /// Refused: which of the sources should it be?
+    fn subscribe(&mut self, group: SocketAddrV4, _: ChannelId, _: u8) -> io::Result<()> {
+        let text = format!("{group}: sources are subscribed before they are put into a set");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Nanos) {
+        for source in &mut self.sources {
+            source.advance(now);
+        }
+    }
+
+    /// Polls the next source; the end is told when all of them, one after the other, have told theirs.
+    #[inline]
+    fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
+        let count = self.sources.len();
+        let Some(source) = self.sources.get_mut(self.next) else { return Ok(Polled::Idle) };
+        self.next = if self.next + 1 == count { 0 } else { self.next + 1 };
+        let polled = source.poll(budget, handler)?;
+        if polled != Polled::End {
+            self.ended = 0;
+            return Ok(polled);
+        }
+        self.ended = (self.ended + 1).min(count);
+        Ok(if self.ended == count { Polled::End } else { Polled::Idle })
+    }
+
+    fn drops(&self) -> u64 {
+        self.sources.iter().map(PacketSource::drops).fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+
+    use super::*;
+    use crate::net::capture::Capture;
+    use crate::net::replay::Pace;
+    use crate::net::source::Datagram;
+
+    struct Seen(Vec<u32>);
+
+    impl DatagramHandler for Seen {
+        fn on_datagram(&mut self, datagram: Datagram<'_>) {
+            self.0.push(datagram.channel.0);
+        }
+    }
+
+    fn capture(channel: u32, datagrams: usize) -> AnySource {
+        let mut capture = Capture::empty(Path::new("made"));
+        for _ in 0..datagrams {
+            assert!(capture.push(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1), 0, &[], b"x"));
+        }
+        let mut source = CaptureSource::new(capture, Pace::Unpaced);
+        source.subscribe_all(ChannelId(channel));
+        AnySource::Capture(source)
+    }
+
+    #[test]
+    fn sources_take_turns_and_the_set_ends_when_all_have() {
+        let mut set = SourceSet::new(vec![capture(1, 3), capture(2, 1)]);
+        let mut seen = Seen(Vec::new());
+        let polled: Vec<Polled> = (0..6).map(|_| set.poll(2, &mut seen).expect("polls")).collect();
+        assert_eq!(seen.0, [1, 1, 2, 1]);
+        let (got, idle, end) = (Polled::Got, Polled::Idle, Polled::End);
+        assert_eq!(polled, [got(2), got(1), got(1), idle, end, end]);
+    }
+}

@@ -1,1 +1,0 @@
-//! The wiring: every agent, ring and thread of the gateway in one file.

@@ -1,0 +1,548 @@
+//! The wiring: every agent, ring and thread of the gateway in one file. Read this first.
+//!
+//! ```text
+//!   strategies ─Aeron─► entry ──entry_risk──► risk ──risk_router──► router ─Aeron─► venues
+//!        ▲                ▲                   │ ▲ ▲                   │
+//!        └────Aeron───────┴────risk_entry─────┘ │ └────router_risk────┘
+//!        ▲                                      │
+//!        └──Aeron── feed ──────feed_risk────────┤      risk ═risk_journal (mapped segments)═► journal
+//!                    ▲                          │
+//!        exchanges ──┘   control ─control_risk──┘
+//! ```
+//!
+//! Each ring has one producer, one consumer, and a stated policy when it is full:
+//!
+//! | ring | full means |
+//! |---|---|
+//! | `entry_risk` | orders stay unread in Aeron, whose flow control holds the strategies |
+//! | `risk_entry` | risk reads no input that could make a report |
+//! | `risk_router` | risk reads no request |
+//! | `router_risk` | venue reports stay unread in Aeron |
+//! | `feed_risk` | the newest price of each instrument is kept and sent later (conflated, counted) |
+//! | `control_risk` | the operator is told to try again |
+//! | `risk_journal` | new orders are refused; cancels and executions use a reserve |
+//!
+//! Which agents share a thread is the layout's business ([`crate::runtime::plan`]); all layouts run this same code.
+
+mod settings;
+mod sources;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::{self, Config};
+use crate::control::{ControlConfig, Reach};
+use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
+use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
+use crate::gate::{ApprovedReceiver, approved_ring};
+use crate::host::Wants;
+use crate::journal::{self, JournalAgent, JournalWriter};
+use crate::ring::{Consumer, Producer, RingError, ring};
+use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
+use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
+use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
+use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
+use crate::telemetry::Registry;
+use crate::topology::sources::Sources;
+use crate::transport::{
+    AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
+};
+use crate::types::{Nanos, UtcNanos};
+
+/// Where the outcome of a run is found once its agents have closed.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The feed's books.
+    pub books: Arc<OnceLock<BooksSnapshot>>,
+    /// Risk's counts and positions.
+    pub risk: Arc<OnceLock<RiskSummary>>,
+}
+
+/// One more agent for the thread that has the order path, built with that thread's Aeron client.
+pub type ExtraAgent = Box<dyn FnOnce(&mut Client) -> Result<AgentSlot, TransportError> + Send>;
+
+/// A gateway, wired and ready to start.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Which thread does what, and where.
+    pub plan: Plan,
+    /// The threads, for [`crate::runtime::Supervisor::start`].
+    pub threads: Vec<ThreadSpec>,
+    /// Risk's end of the slow lane.
+    pub control_risk: Producer,
+    /// How the slow lane is reached.
+    pub control: ControlConfig,
+    /// What the run will have come to.
+    pub outcome: Outcome,
+    /// What the operator should know.
+    pub remarks: Vec<String>,
+    /// A media driver with threads of its own, to be kept until the end.
+    pub driver: Option<Driver>,
+}
+
+impl Gateway {
+    /// What control needs, once the supervisor has a lifecycle.
+    pub fn reach(
+        control_risk: Producer,
+        registry: &Registry,
+        lifecycle: Lifecycle,
+        clock: Clock,
+    ) -> Reach {
+        Reach { registry: registry.clone(), lifecycle, clock, control_risk: Some(control_risk) }
+    }
+}
+
+/// Why a gateway cannot be wired: one sentence that names what is wrong and what to do.
+#[derive(Debug)]
+pub struct WiringError(String);
+
+impl fmt::Display for WiringError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WiringError {}
+
+fn because(what: &str) -> impl FnOnce(&dyn fmt::Display) -> WiringError {
+    let what = what.to_owned();
+    move |error| WiringError(format!("{what}: {error}"))
+}
+
+/// Wires a gateway: opens journal, sockets and captures, builds rings, and hands each thread what it needs. Nothing runs yet.
+///
+/// # Errors
+/// What is missing, in one sentence.
+pub fn gateway(
+    config: &Config,
+    registry: &Registry,
+    clock: Clock,
+    extra: Option<ExtraAgent>,
+) -> Result<Gateway, WiringError> {
+    let plan = plan_of(config);
+    let aeron = settings::aeron(config);
+    let driver = match config.aeron.driver {
+        config::DriverMode::Shared | config::DriverMode::Dedicated => {
+            Some(Driver::start(&aeron).map_err(|e| because("the Aeron driver")(&e))?)
+        }
+        config::DriverMode::Invoker | config::DriverMode::External => None,
+    };
+    let outcome = Outcome::default();
+    let (mut seeds, control_risk, remarks) = seeds(config, registry, clock, &outcome)?;
+    let mut extra = extra;
+    let mut threads = Vec::new();
+    for planned in &plan.threads {
+        if planned.agents.iter().all(|agent| agent.role == Role::Control) {
+            // Control serves people on a thread of its own that is no duty cycle.
+            continue;
+        }
+        let has_orders = planned.agents.iter().any(|agent| agent.role == Role::Entry);
+        let extra = if has_orders { extra.take() } else { None };
+        threads.push(thread(planned, &mut seeds, &aeron, registry, extra));
+    }
+    let remarks = plan.remarks.iter().cloned().chain(remarks).collect();
+    let control = settings::control(config);
+    Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
+}
+
+/// Which thread does what, and where, on this machine. To be called before any thread is pinned.
+pub fn plan_of(config: &Config) -> Plan {
+    let driver = match config.aeron.driver {
+        config::DriverMode::Invoker => DriverPlace::Invoked,
+        config::DriverMode::Shared
+        | config::DriverMode::Dedicated
+        | config::DriverMode::External => DriverPlace::Elsewhere,
+    };
+    place_threads(config, plan(config.gateway.layout, &Cores::of_this_machine(), driver))
+}
+
+/// What the configured layout asks of the machine.
+pub fn wants(config: &Config) -> Wants {
+    settings::wants(config, &plan_of(config))
+}
+
+/// Everything risk decides by.
+pub fn limits(config: &Config) -> RiskConfig {
+    settings::risk(config)
+}
+
+/// The plan with the cores and idle strategies that the configuration insists on.
+fn place_threads(config: &Config, mut plan: Plan) -> Plan {
+    let runtime = &config.runtime;
+    for thread in &mut plan.threads {
+        let leads = |role| thread.agents.iter().any(|agent| agent.role == role);
+        let (core, idle) = if leads(Role::Entry) {
+            (runtime.entry_core, runtime.entry_idle)
+        } else if leads(Role::Risk) {
+            (runtime.risk_core, runtime.risk_idle)
+        } else if leads(Role::Router) {
+            (runtime.router_core, runtime.router_idle)
+        } else if leads(Role::Feed) {
+            (runtime.feed_core, runtime.feed_idle)
+        } else if leads(Role::Driver) {
+            (runtime.driver_core, config::Idle::Auto)
+        } else {
+            continue;
+        };
+        if let Some(core) = core {
+            thread.core = Some(usize::from(core));
+        }
+        thread.idle = settings::idle(idle, thread.idle);
+    }
+    if let Some(core) = runtime.housekeeping_core {
+        plan.housekeeping = [usize::from(core)].into_iter().collect();
+    }
+    plan
+}
+
+/// What each agent is built from, made before any thread runs. All of it can be sent to a thread.
+struct Seeds {
+    entry: Option<EntrySeed>,
+    risk: Option<Box<RiskSeed>>,
+    router: Option<RouterSeed>,
+    feed: Option<FeedSeed>,
+    journal: Option<JournalAgent>,
+}
+
+struct EntrySeed {
+    entry: config::Stream,
+    sessions: Vec<(crate::session::ServerConfig, config::Stream)>,
+    entry_risk: Producer,
+    risk_entry: Consumer,
+}
+
+struct RiskSeed {
+    engine: Engine,
+    writer: JournalWriter,
+    rings: RiskRings,
+    summary: Arc<OnceLock<RiskSummary>>,
+}
+
+struct RouterSeed {
+    venues: Vec<config::Venue>,
+    routes: Vec<(crate::types::InstrumentId, crate::types::VenueId)>,
+    open_orders_max: usize,
+    risk_router: ApprovedReceiver,
+    router_risk: Producer,
+}
+
+struct FeedSeed {
+    config: FeedConfig,
+    sources: Sources,
+    market_data: config::Stream,
+    feed_risk: Producer,
+    books: Arc<OnceLock<BooksSnapshot>>,
+}
+
+/// Builds every ring and gives its two ends to the two agents it joins.
+fn seeds(
+    config: &Config,
+    registry: &Registry,
+    clock: Clock,
+    outcome: &Outcome,
+) -> Result<(Seeds, Producer, Vec<String>), WiringError> {
+    let order_ring = |name| pair(config, name, settings::ORDER_RING_SLOTS);
+    let (entry_risk_in, entry_risk) = order_ring("entry_risk")?;
+    let (risk_entry, risk_entry_out) = order_ring("risk_entry")?;
+    let (router_risk_in, router_risk) = order_ring("router_risk")?;
+    let (feed_risk_in, feed_risk) = pair(config, "feed_risk", settings::FEED_RING_SLOTS)?;
+    let (control_risk_in, control_risk) =
+        pair(config, "control_risk", settings::CONTROL_RING_SLOTS)?;
+    let approved = settings::ring(config, "risk_router", settings::ORDER_RING_SLOTS);
+    let (risk_router, risk_router_out) =
+        approved_ring(&approved).map_err(|e| because("ring risk_router")(&e))?;
+    let rings =
+        RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
+
+    let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
+    let (sources, source_remarks) = Sources::open(config).map_err(WiringError)?;
+    remarks.extend(source_remarks);
+    let seeds = Seeds {
+        entry: Some(EntrySeed {
+            entry: config.entry.stream.clone(),
+            sessions: config
+                .sessions
+                .iter()
+                .map(|session| (settings::session(config, session), session.reports.clone()))
+                .collect(),
+            entry_risk: entry_risk_in,
+            risk_entry: risk_entry_out,
+        }),
+        risk: Some(Box::new(RiskSeed {
+            engine,
+            writer,
+            rings,
+            summary: Arc::clone(&outcome.risk),
+        })),
+        router: Some(RouterSeed {
+            venues: config.venues.clone(),
+            routes: config.instruments.iter().map(|i| (i.id, i.venue)).collect(),
+            open_orders_max: usize::try_from(config.risk.max_open_orders).unwrap_or(usize::MAX),
+            risk_router: risk_router_out,
+            router_risk: router_risk_in,
+        }),
+        feed: Some(FeedSeed {
+            config: settings::feed(config, midnight(clock)),
+            sources,
+            market_data: config.market_data.stream.clone(),
+            feed_risk: feed_risk_in,
+            books: Arc::clone(&outcome.books),
+        }),
+        journal: Some(journal_agent),
+    };
+    Ok((seeds, control_risk_in, remarks))
+}
+
+fn pair(
+    config: &Config,
+    name: &'static str,
+    slots: usize,
+) -> Result<(Producer, Consumer), WiringError> {
+    let made: Result<_, RingError> = ring(&settings::ring(config, name, slots));
+    made.map_err(|error| because(&format!("ring {name}"))(&error))
+}
+
+/// Restores what risk knew when the last run ended, and goes on writing where it ended.
+fn risk_and_journal(
+    config: &Config,
+    registry: &Registry,
+    clock: Clock,
+) -> Result<(Engine, JournalWriter, JournalAgent, Vec<String>), WiringError> {
+    let limits = settings::risk(config);
+    let mut engine = Engine::new(&limits).map_err(|errors| {
+        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        WiringError(all.join("\n"))
+    })?;
+    let directory = &config.journal.directory;
+    let at = |error: &dyn fmt::Display| because(&format!("journal {}", directory.display()))(error);
+    let recovered = journal::recover(directory, &mut engine).map_err(|error| at(&error))?;
+    let mut remarks = Vec::new();
+    if recovered.records > 0 {
+        remarks.push(format!(
+            "journal: {} records of earlier runs restored from {}",
+            recovered.records,
+            directory.display()
+        ));
+    }
+    let now = clock.now();
+    let journal = settings::journal(config, limits.digest());
+    let (writer, agent) =
+        journal::open(&journal, now, clock.utc(now), registry).map_err(|error| at(&error))?;
+    Ok((engine, writer, agent, remarks))
+}
+
+/// Midnight UTC of today, from which a feed's times of day count.
+fn midnight(clock: Clock) -> UtcNanos {
+    const DAY_NS: u64 = 86_400_000_000_000;
+    let utc = clock.utc(clock.now()).0;
+    UtcNanos(utc - utc % DAY_NS)
+}
+
+/// A thread of the plan with its agents.
+fn thread(
+    planned: &PlannedThread,
+    seeds: &mut Seeds,
+    aeron: &AeronConfig,
+    registry: &Registry,
+    extra: Option<ExtraAgent>,
+) -> ThreadSpec {
+    let mut own = Seeds { entry: None, risk: None, router: None, feed: None, journal: None };
+    for agent in &planned.agents {
+        match agent.role {
+            Role::Entry => own.entry = seeds.entry.take(),
+            Role::Risk => own.risk = seeds.risk.take(),
+            Role::Router => own.router = seeds.router.take(),
+            Role::Feed => own.feed = seeds.feed.take(),
+            Role::Journal => own.journal = seeds.journal.take(),
+            Role::Driver | Role::Control => {}
+        }
+    }
+    let (planned, aeron, registry) = (planned.clone(), aeron.clone(), registry.clone());
+    ThreadSpec {
+        name: planned.name.to_owned(),
+        core: planned.core,
+        idle: planned.idle,
+        build: Box::new(move |clock| build(&planned, own, &aeron, &registry, *clock, extra)),
+    }
+}
+
+/// Builds a thread's agents on that thread. The one that serves Aeron is polled last, so that what the others claimed
+/// leaves in the same cycle.
+fn build(
+    planned: &PlannedThread,
+    mut seeds: Seeds,
+    aeron: &AeronConfig,
+    registry: &Registry,
+    clock: Clock,
+    extra: Option<ExtraAgent>,
+) -> Result<Vec<AgentSlot>, StartError> {
+    let roles = |role| planned.agents.iter().any(|agent| agent.role == role);
+    let runs_driver = roles(Role::Driver);
+    let needs_client =
+        runs_driver || roles(Role::Entry) || roles(Role::Router) || roles(Role::Feed);
+    let mut client = match (needs_client, runs_driver) {
+        (false, _) => None,
+        (true, true) => Some(Client::start(aeron).map_err(StartError::build)?),
+        (true, false) => Some(Client::connect(aeron).map_err(StartError::build)?),
+    };
+    let mut slots = Vec::new();
+    for agent in &planned.agents {
+        let slot = match (agent.role, &mut client) {
+            (Role::Entry, Some(client)) => entry(seeds.entry.take(), client, registry, clock)?,
+            (Role::Risk, _) => seeds.risk.take().map(|seed| risk(*seed, registry, clock)),
+            (Role::Router, Some(client)) => router(seeds.router.take(), client, registry, clock)?,
+            (Role::Feed, Some(client)) => feed(seeds.feed.take(), client, registry, clock)?,
+            (Role::Journal, _) => seeds.journal.take().map(AgentSlot::new),
+            (Role::Driver | Role::Control | Role::Entry | Role::Router | Role::Feed, _) => None,
+        };
+        slots.extend(slot.map(|slot| slot.every(agent.every)));
+    }
+    if let (Some(extra), Some(client)) = (extra, &mut client) {
+        slots.push(extra(client).map_err(StartError::build)?);
+    }
+    if let Some(client) = client {
+        slots.push(AgentSlot::new(AeronAgent::new(client, planned.name, registry, clock)));
+    }
+    Ok(slots)
+}
+
+fn entry(
+    seed: Option<EntrySeed>,
+    client: &mut Client,
+    registry: &Registry,
+    clock: Clock,
+) -> Result<Option<AgentSlot>, StartError> {
+    let Some(seed) = seed else { return Ok(None) };
+    let orders = subscription(client, &seed.entry)?;
+    let mut sessions = Vec::new();
+    for (server, reports) in seed.sessions {
+        sessions.push(SessionConfig { server, reports: publication(client, &reports)? });
+    }
+    let agent = EntryAgent::new(EntryConfig {
+        orders,
+        sessions,
+        entry_risk: seed.entry_risk,
+        risk_entry: seed.risk_entry,
+        clock,
+        telemetry: EntryTelemetry::new(registry),
+    });
+    Ok(Some(AgentSlot::new(agent)))
+}
+
+fn risk(seed: RiskSeed, registry: &Registry, clock: Clock) -> AgentSlot {
+    let RiskSeed { engine, writer, rings, summary } = seed;
+    AgentSlot::new(RiskAgent::new(engine, writer, rings, clock, registry, summary))
+}
+
+fn router(
+    seed: Option<RouterSeed>,
+    client: &mut Client,
+    registry: &Registry,
+    clock: Clock,
+) -> Result<Option<AgentSlot>, StartError> {
+    let Some(seed) = seed else { return Ok(None) };
+    let mut venues = Vec::new();
+    for venue in &seed.venues {
+        venues.push(VenueConfig {
+            venue: venue.id,
+            session: settings::venue(venue),
+            orders: publication(client, &venue.orders)?,
+            reports: subscription(client, &venue.reports)?,
+        });
+    }
+    let agent = RouterAgent::new(RouterConfig {
+        venues,
+        routes: seed.routes,
+        open_orders_max: seed.open_orders_max,
+        risk_router: seed.risk_router,
+        router_risk: seed.router_risk,
+        clock,
+        telemetry: RouterTelemetry::new(registry),
+    });
+    Ok(Some(AgentSlot::new(agent)))
+}
+
+fn feed(
+    seed: Option<FeedSeed>,
+    client: &mut Client,
+    registry: &Registry,
+    clock: Clock,
+) -> Result<Option<AgentSlot>, StartError> {
+    let Some(seed) = seed else { return Ok(None) };
+    let out = publication(client, &seed.market_data)?;
+    let agent = FeedAgent::new(
+        &seed.config,
+        seed.sources,
+        out,
+        seed.feed_risk,
+        registry,
+        clock,
+        seed.books,
+    );
+    Ok(Some(AgentSlot::new(agent)))
+}
+
+fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publication, StartError> {
+    client.add_publication(&stream.channel, stream.stream_id).map_err(StartError::build)
+}
+
+fn subscription(client: &mut Client, stream: &config::Stream) -> Result<Subscription, StartError> {
+    client.add_subscription(&stream.channel, stream.stream_id).map_err(StartError::build)
+}
+
+/// How long a closing thread goes on serving Aeron, so that its last messages leave, in nanoseconds.
+const LAST_WORDS_NS: u64 = 20_000_000;
+
+/// Serves a thread's Aeron client, and the media driver where that is its job.
+#[derive(Debug)]
+pub struct AeronAgent {
+    client: Client,
+    name: &'static str,
+    clock: Clock,
+}
+
+impl AeronAgent {
+    /// Serves `client` on the thread named `thread`.
+    pub fn new(
+        client: Client,
+        thread: &'static str,
+        registry: &Registry,
+        clock: Clock,
+    ) -> AeronAgent {
+        let mut client = client;
+        // The numbers are those of the thread with the order path: one writer a counter.
+        let name = match thread {
+            "gateway" | "entry" => {
+                client.count_into(TransportCounters::new(registry));
+                "aeron"
+            }
+            "driver" => "aeron_driver",
+            "router" => "aeron_router",
+            "feed" => "aeron_feed",
+            _ => "aeron_other",
+        };
+        AeronAgent { client, name, clock }
+    }
+}
+
+impl Agent for AeronAgent {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn on_wait(&mut self, now: Nanos) -> Result<(), Fatal> {
+        self.client.service(now).map(|_| ()).map_err(|_| Fatal::TransportDown)
+    }
+
+    #[inline]
+    fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
+        self.client.service(now).map_err(|_| Fatal::TransportDown)
+    }
+
+    fn on_close(&mut self, now: Nanos) {
+        let end = now.plus(LAST_WORDS_NS);
+        while self.clock.now() < end && self.client.service(self.clock.now()).is_ok() {
+            std::hint::spin_loop();
+        }
+    }
+}

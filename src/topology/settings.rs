@@ -1,0 +1,263 @@
+//! From the checked configuration to what each agent is built from: field by field, nothing decided that a user could have
+//! wanted otherwise.
+
+use std::time::Duration;
+
+use crate::config::{self, Config, Wanted};
+use crate::control::ControlConfig;
+use crate::feed::arbiter::Join;
+use crate::feed::book::BooksConfig;
+use crate::feed::channel::ChannelSettings;
+use crate::feed::{ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument};
+use crate::host::Wants;
+use crate::journal::JournalConfig;
+use crate::ring::{Backing, RingConfig};
+use crate::risk;
+use crate::runtime::Idle;
+use crate::runtime::layout::Plan;
+use crate::session::{ClientConfig, ServerConfig};
+use crate::transport::{AeronConfig, DriverCores, DriverIdle, DriverMode};
+use crate::types::UtcNanos;
+
+/// Slots of each ring on the order path: few, so that both ends' working sets stay in the first-level cache.
+pub(super) const ORDER_RING_SLOTS: usize = 128;
+/// Slots of `feed_risk`: a burst of the whole market must not be conflated for want of room.
+pub(super) const FEED_RING_SLOTS: usize = 1024;
+/// Slots of `control_risk`: operators type slowly.
+pub(super) const CONTROL_RING_SLOTS: usize = 16;
+/// How often risk hears that a channel is current, in nanoseconds.
+const FEED_STATUS_NS: u64 = 5_000_000;
+/// The sliding window of the message rate.
+const RATE_WINDOW_NS: u64 = 1_000_000_000;
+/// How long a session request waits for its answer, in nanoseconds.
+const SESSION_RETRY_NS: u64 = 1_000_000_000;
+
+/// A ring of the gateway.
+pub(super) fn ring(config: &Config, name: &'static str, slots: usize) -> RingConfig {
+    let backing = match config.runtime.huge_pages {
+        // A ring takes a whole huge page, so it is only asked for where it is wanted for sure.
+        Wanted::Required => Backing::HugePages,
+        Wanted::Auto | Wanted::Off => Backing::Heap,
+    };
+    RingConfig { name, slots, backing }
+}
+
+/// The media driver and its clients.
+pub(super) fn aeron(config: &Config) -> AeronConfig {
+    let bytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let aeron = &config.aeron;
+    let core = config.runtime.driver_core.and_then(|core| u8::try_from(core).ok());
+    // One a publication, and one more for each publisher a UDP subscription hears.
+    let streams = 4 * (2 + config.sessions.len() + config.venues.len());
+    AeronConfig {
+        directory: aeron.directory.clone(),
+        mode: match aeron.driver {
+            config::DriverMode::Invoker => DriverMode::Invoker,
+            config::DriverMode::Shared => DriverMode::Shared,
+            config::DriverMode::Dedicated => DriverMode::Dedicated,
+            config::DriverMode::External => DriverMode::External,
+        },
+        term_length_bytes: bytes(aeron.term_length_bytes),
+        mtu_bytes: bytes(aeron.mtu_bytes),
+        ipc_mtu_bytes: bytes(aeron.mtu_bytes),
+        socket_send_bytes: bytes(aeron.socket_buffer_bytes),
+        socket_receive_bytes: bytes(aeron.socket_buffer_bytes),
+        driver_timeout_ms: u64::from(aeron.driver_timeout_ms),
+        client_liveness_ms: u64::from(aeron.client_liveness_ms),
+        idle: DriverIdle::Backoff,
+        cores: DriverCores { conductor: core, sender: core, receiver: core, native_resource: None },
+        streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
+        ..AeronConfig::default()
+    }
+}
+
+/// A strategy's session, as entry serves it.
+pub(super) fn session(config: &Config, session: &config::Session) -> ServerConfig {
+    ServerConfig {
+        session: session.id,
+        key: session.key.clone(),
+        keepalive_ms: config.entry.keepalive_ms_min..=config.entry.keepalive_ms_max,
+        own_keepalive_ms: config.entry.keepalive_ms_min.max(100),
+        clock_skew_ns: u64::from(config.entry.timestamp_tolerance_ms) * 1_000_000,
+        retained_reports: config.entry.report_buffer_messages,
+    }
+}
+
+/// The session with a venue, as the router keeps it.
+pub(super) fn venue(venue: &config::Venue) -> ClientConfig {
+    ClientConfig {
+        session: venue.session_id,
+        key: venue.key.clone(),
+        keepalive_ms: venue.keepalive_ms,
+        retry_ns: SESSION_RETRY_NS,
+    }
+}
+
+/// Everything risk decides by.
+pub(super) fn risk(config: &Config) -> risk::RiskConfig {
+    risk::RiskConfig {
+        instruments: config.instruments.iter().map(risk_instrument).collect(),
+        accounts: config.accounts.iter().map(|account| risk_account(config, account)).collect(),
+        sessions: config.sessions.iter().map(risk_session).collect(),
+        open_orders_max: usize::try_from(config.risk.max_open_orders).unwrap_or(usize::MAX),
+        duplicate: (config.risk.duplicate_count > 0).then_some(risk::DuplicateConfig {
+            count: config.risk.duplicate_count,
+            window_ns: u64::from(config.risk.duplicate_window_ms) * 1_000_000,
+        }),
+        feed_stale_ns: u64::from(config.risk.reference_stale_ms) * 1_000_000,
+        first_order_sequence: 1,
+    }
+}
+
+fn risk_instrument(instrument: &config::Instrument) -> risk::InstrumentConfig {
+    let band = risk::Band { basis_points: instrument.collar_bps, ticks: instrument.collar_ticks };
+    risk::InstrumentConfig {
+        id: instrument.id,
+        venue: instrument.venue,
+        channel: instrument.channel,
+        tick: instrument.tick,
+        lot: instrument.lot.get(),
+        qty_min: instrument.min_qty.get(),
+        multiplier: 1,
+        collar: Some(risk::CollarConfig {
+            reference: risk::CollarReference::FarTouch,
+            sides: risk::CollarSides::Both,
+            band,
+        }),
+        market_protection: (instrument.protection_bps > 0 || instrument.protection_ticks > 0)
+            .then_some(risk::Band {
+                basis_points: instrument.protection_bps,
+                ticks: instrument.protection_ticks,
+            }),
+        limits: risk::OrderLimits {
+            qty_max: Some(instrument.max_order_qty.get()),
+            notional_max: Some(instrument.max_order_notional),
+        },
+    }
+}
+
+fn risk_account(config: &Config, account: &config::Account) -> risk::AccountConfig {
+    let limits = risk::PositionLimits {
+        long_max: i64::try_from(account.max_long).ok(),
+        short_max: i64::try_from(account.max_short).ok(),
+    };
+    risk::AccountConfig {
+        id: account.id,
+        limits: risk::OrderLimits {
+            qty_max: Some(account.max_order_qty.get()),
+            notional_max: Some(account.max_order_notional),
+        },
+        instruments: config.instruments.iter().map(|i| (i.id, limits)).collect(),
+    }
+}
+
+fn risk_session(session: &config::Session) -> risk::SessionConfig {
+    // The window holds so many messages at most, so for a faster session it is shorter than a second.
+    let wanted = session.messages_per_second.saturating_add(session.burst);
+    let window_messages = wanted.min(risk::limits::WINDOW_MESSAGES_MAX);
+    let window_ns = RATE_WINDOW_NS * u64::from(window_messages) / u64::from(wanted);
+    risk::SessionConfig {
+        id: session.id,
+        accounts: session.accounts.clone(),
+        rate: risk::RateConfig {
+            burst: session.burst,
+            per_second: session.messages_per_second,
+            window_messages,
+            window_ns,
+            cancel_burst: session.cancels_per_second,
+            cancel_per_second: session.cancels_per_second,
+        },
+        open_orders_max: session.max_open_orders,
+        cancel_on_disconnect: session.cancel_on_disconnect,
+    }
+}
+
+/// The journal.
+pub(super) fn journal(config: &Config, digest: [u8; 32]) -> JournalConfig {
+    JournalConfig {
+        directory: config.journal.directory.clone(),
+        segment_bytes: usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX),
+        // The configuration counts the one in use; the journal those ahead of it.
+        segments_ahead: usize::try_from(config.journal.segments_ready - 1).unwrap_or(1),
+        config_digest: digest,
+    }
+}
+
+/// The market data agent. `midnight` is that of the exchanges' day.
+pub(super) fn feed(config: &Config, midnight: UtcNanos) -> FeedConfig {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let limits = |channel: &config::Channel| BooksConfig {
+        books_max: config.instruments.iter().filter(|i| i.channel == channel.id).count().max(1),
+        orders_max: count(config.feed.max_orders),
+        levels_max: count(config.feed.max_levels),
+        follow_all_symbols: false,
+    };
+    FeedConfig {
+        channels: config
+            .channels
+            .iter()
+            .map(|channel| ChannelConfig {
+                id: channel.id,
+                settings: ChannelSettings {
+                    join: Join::First,
+                    stale_after_ns: u64::from(channel.stale_after_ms) * 1_000_000,
+                    books: limits(channel),
+                },
+                midnight,
+            })
+            .collect(),
+        instruments: config
+            .instruments
+            .iter()
+            .map(|instrument| FeedInstrument {
+                id: instrument.id,
+                symbol: instrument.symbol,
+                channel: instrument.channel,
+                tick: instrument.tick,
+                lot: instrument.lot.get(),
+            })
+            .collect(),
+        poll_budget: config.feed.poll_budget,
+        status_interval_ns: FEED_STATUS_NS,
+    }
+}
+
+/// The slow lane.
+pub(super) fn control(config: &Config) -> ControlConfig {
+    ControlConfig {
+        http: config.control.http.map(Into::into),
+        http_commands: false,
+        socket: Some(config.control.socket.clone()),
+        confirm_timeout: Duration::from_secs(2),
+    }
+}
+
+/// How a thread idles: as configured, or as planned.
+pub(super) fn idle(wanted: config::Idle, planned: Idle) -> Idle {
+    match wanted {
+        config::Idle::Auto => planned,
+        config::Idle::Spin => Idle::Spin,
+        config::Idle::Pause => Idle::Pause,
+        config::Idle::Yield => Idle::Yield,
+        config::Idle::Park => Idle::Park(crate::runtime::PARK_DEFAULT),
+    }
+}
+
+/// What the configured layout asks of the machine.
+pub(super) fn wants(config: &Config, plan: &Plan) -> Wants {
+    let buffer = u64::from(config.aeron.socket_buffer_bytes);
+    let aeron = aeron(config);
+    Wants {
+        receive_buffer_bytes: buffer,
+        send_buffer_bytes: buffer,
+        lock_memory: config.runtime.lock_memory != Wanted::Off,
+        huge_page_count: match config.runtime.huge_pages {
+            // One each for the rings.
+            Wanted::Required => 6,
+            Wanted::Auto | Wanted::Off => 0,
+        },
+        aeron_dir: aeron.directory.clone(),
+        aeron_bytes: aeron.needed_bytes(),
+        ..Wants::of_plan(plan)
+    }
+}

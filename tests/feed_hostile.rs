@@ -1,0 +1,218 @@
+//! Random bytes, and good bytes with damage, into every decoder: none may panic, whatever it says of them.
+//!
+//! Seeded, so that a failure comes back; the fuzz targets search further.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use postern::codec::journal::Journal;
+use postern::codec::market_data::MarketData;
+use postern::codec::order_entry::OrderEntry;
+use postern::feed::arbiter::Join;
+use postern::feed::book::BooksConfig;
+use postern::feed::channel::{Channel, ChannelSettings, NoSink};
+use postern::feed::itch50::{self, TYPES};
+use postern::feed::{capture, moldudp64};
+use postern::net::capture::Capture;
+use postern::net::parse_udp;
+use postern::types::Nanos;
+
+/// SplitMix64: small, good enough, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(limit).expect("small")).expect("small")
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.byte()).collect()
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    /// Changes, cuts or lengthens `bytes`.
+    fn damage(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(3) {
+            match self.below(4) {
+                0 => bytes.truncate(self.below(bytes.len() + 1)),
+                1 => bytes.push(self.byte()),
+                _ => {
+                    let at = self.below(bytes.len().max(1));
+                    let byte = self.byte();
+                    if let Some(slot) = bytes.get_mut(at) {
+                        *slot = byte;
+                    }
+                }
+            }
+        }
+    }
+}
+
+const ROUNDS: usize = 20_000;
+
+fn each(seed: u64, limit: usize, mut take: impl FnMut(&[u8])) {
+    let mut random = Random(seed);
+    for _ in 0..ROUNDS {
+        let count = random.below(limit);
+        take(&random.bytes(count));
+    }
+}
+
+#[test]
+fn itch_takes_any_bytes() {
+    each(1, 60, |bytes| {
+        black_box(itch50::decode(bytes)).ok();
+    });
+    let mut random = Random(2);
+    let mut taken = 0;
+    for round in 0..ROUNDS {
+        let (letter, length) = TYPES[round % TYPES.len()];
+        let mut message = random.bytes(usize::from(length));
+        message[0] = letter;
+        taken += usize::from(itch50::decode(&message).is_ok());
+    }
+    assert!(taken > ROUNDS / 2, "most random messages of the right length are messages");
+}
+
+#[test]
+fn moldudp64_takes_any_bytes() {
+    each(3, 200, |bytes| {
+        black_box(moldudp64::parse(bytes)).ok();
+    });
+}
+
+#[test]
+fn frames_take_any_bytes() {
+    each(4, 120, |bytes| {
+        black_box(parse_udp(bytes)).ok();
+    });
+}
+
+#[test]
+fn captures_take_any_bytes() {
+    let path = Path::new("random");
+    each(5, 400, |bytes| {
+        drop(Capture::from_pcap(path, bytes.to_vec()));
+        drop(capture::from_binary_file(path, bytes));
+        for magic in [[0xD4, 0xC3, 0xB2, 0xA1], [0xA1, 0xB2, 0x3C, 0x4D]] {
+            let mut pcap = magic.to_vec();
+            pcap.extend_from_slice(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0]);
+            pcap.extend_from_slice(if magic[0] == 0xA1 { &[0, 0, 0, 1] } else { &[1, 0, 0, 0] });
+            pcap.extend_from_slice(bytes);
+            let capture = Capture::from_pcap(path, pcap).expect("the header is whole");
+            assert!(
+                bytes.is_empty() || !capture.is_empty() || capture.defect().is_some() || {
+                    let skipped = capture.skipped();
+                    skipped.cut + skipped.not_ipv4 + skipped.not_udp + skipped.fragments > 0
+                }
+            );
+        }
+    });
+}
+
+#[test]
+fn sbe_takes_any_bytes() {
+    let mut random = Random(6);
+    for round in 0..ROUNDS {
+        let count = random.below(160);
+        let mut bytes = random.bytes(count);
+        // Half of them with a header that leads to the fields.
+        if round % 2 == 0 && bytes.len() >= 8 {
+            let templates =
+                [OrderEntry::TEMPLATES, MarketData::TEMPLATES, Journal::TEMPLATES][round / 2 % 3];
+            let (template, _) = templates[random.below(templates.len())];
+            let block = u16::try_from(bytes.len() - 8).expect("short");
+            bytes[..2].copy_from_slice(&block.to_le_bytes());
+            bytes[2..4].copy_from_slice(&template.to_le_bytes());
+            bytes[4..8].copy_from_slice(&[random.byte() % 4, 0, random.byte() % 2, 0]);
+        }
+        black_box(OrderEntry::decode(&bytes)).ok();
+        black_box(MarketData::decode(&bytes)).ok();
+        black_box(Journal::decode(&bytes)).ok();
+    }
+}
+
+#[test]
+fn a_channel_takes_damaged_packets_of_random_messages() {
+    let settings = ChannelSettings {
+        join: Join::First,
+        stale_after_ns: 1_000,
+        books: BooksConfig {
+            orders_max: 200,
+            levels_max: 4,
+            books_max: 8,
+            follow_all_symbols: true,
+        },
+    };
+    let mut random = Random(7);
+    let mut channel = Channel::new(&settings, &[]);
+    for round in 0..ROUNDS {
+        let count = random.below(6);
+        let mut packet = b"SESSION00".to_vec();
+        packet.push(b'0' + u8::from(random.below(2_000) == 0));
+        packet.extend_from_slice(&(channel.arbiter().next_sequence()).to_be_bytes());
+        packet.extend_from_slice(&u16::try_from(count).expect("small").to_be_bytes());
+        for _ in 0..count {
+            let message = message(&mut random);
+            packet.extend_from_slice(&u16::try_from(message.len()).expect("short").to_be_bytes());
+            packet.extend_from_slice(&message);
+        }
+        if random.below(4) == 0 {
+            random.damage(&mut packet);
+        }
+        let now = Nanos(u64::try_from(round).expect("small"));
+        channel.on_datagram(&packet, now, &mut NoSink);
+        channel.check(now);
+    }
+    let counts = channel.counts();
+    println_counts(counts.messages, counts.misfits, counts.packet_errors, counts.message_errors);
+    assert!(counts.messages > counts.misfits && counts.misfits > 0 && counts.packet_errors > 0);
+}
+
+#[allow(clippy::print_stdout, reason = "says how hard the test was")]
+fn println_counts(messages: u64, misfits: u64, packet_errors: u64, message_errors: u64) {
+    println!(
+        "{messages} messages, {misfits} misfits, {packet_errors} packets and {message_errors} messages refused"
+    );
+}
+
+/// A message of a random type whose fields are often plausible: few references, symbols and prices.
+fn message(random: &mut Random) -> Vec<u8> {
+    let letter = b"AAAADEXUCPRHSQBF"[random.below(16)];
+    let length = TYPES.iter().find(|&&(l, _)| l == letter).map_or(12, |&(_, length)| length);
+    let mut message = vec![0; usize::from(length)];
+    message[0] = letter;
+    message[2] = random.byte() % 3;
+    if message.len() > 18 {
+        message[18] = random.byte() % 64;
+    }
+    let symbol = [*b"AAA     ", *b"BBB     ", *b"CCC     "][usize::from(message[2])];
+    match letter {
+        b'A' | b'F' | b'P' => {
+            message[19] = if random.byte() < 128 { b'B' } else { b'S' };
+            message[23] = random.byte() % 50;
+            message[24..32].copy_from_slice(&symbol);
+            message[35] = random.byte() % 16;
+        }
+        b'E' | b'X' | b'C' => message[22] = random.byte() % 50,
+        b'U' => {
+            message[26] = random.byte() % 64;
+            message[30] = random.byte() % 50;
+            message[34] = random.byte() % 16;
+        }
+        b'R' | b'H' => message[11..19].copy_from_slice(&symbol),
+        _ => {}
+    }
+    message
+}
