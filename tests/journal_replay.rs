@@ -5,6 +5,7 @@ mod risk_support;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::{env, fs};
 
 use postern::codec::journal::{Decision, Journal, VenueExecution};
@@ -72,7 +73,8 @@ impl Bench {
             risk_entry: to_entry,
             risk_router: sender,
         };
-        let mut risk = RiskAgent::new(engine, writer, rings, Clock::start(), &registry);
+        let mut risk =
+            RiskAgent::new(engine, writer, rings, Clock::start(), &registry, Arc::default());
         risk.on_start(Nanos(1)).expect("starts");
         Bench {
             risk,
@@ -89,19 +91,20 @@ impl Bench {
 
     /// Puts `input` into the ring it belongs to.
     fn put(&mut self, input: &Journal) {
-        let ring = match input {
-            Journal::KillCommand(_) => &mut self.control_risk,
+        let ring = if let Journal::KillCommand(_) = input {
+            &mut self.control_risk
+        } else if matches!(
+            input,
             Journal::VenueExecution(_)
-            | Journal::VenueCancelReject(_)
-            | Journal::VenueLink(_)
-            | Journal::RouterRefusal(_) => &mut self.router_risk,
-            Journal::ReferencePrice(_) | Journal::FeedStatus(_) => &mut self.feed_risk,
-            Journal::OrderRequest(_)
-            | Journal::CancelRequest(_)
-            | Journal::ReplaceRequest(_)
-            | Journal::MassCancelRequest(_)
-            | Journal::SessionLink(_) => &mut self.entry_risk,
-            other => panic!("{other:?} is no input"),
+                | Journal::VenueCancelReject(_)
+                | Journal::VenueLink(_)
+                | Journal::RouterRefusal(_)
+        ) {
+            &mut self.router_risk
+        } else if matches!(input, Journal::ReferencePrice(_) | Journal::FeedStatus(_)) {
+            &mut self.feed_risk
+        } else {
+            &mut self.entry_risk
         };
         let mut bytes = [0; 128];
         let length = input.encode(&mut bytes);

@@ -4,11 +4,12 @@ mod risk_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use postern::codec::journal::{Journal, OrderRequest};
 use postern::gate::{Approved, ApprovedReceiver, DecisionLog, Mark, Room, approved_ring};
 use postern::ring::{Backing, Consumer, Producer, RingConfig, ring};
-use postern::risk::{Engine, RiskAgent, RiskRings};
+use postern::risk::{Engine, RiskAgent, RiskRings, RiskSummary};
 use postern::runtime::{Agent, Clock, Phase};
 use postern::telemetry::Registry;
 use postern::types::{
@@ -57,6 +58,7 @@ struct World {
     risk_entry: Consumer,
     risk_router: ApprovedReceiver,
     registry: Registry,
+    summary: Arc<OnceLock<RiskSummary>>,
     /// Makes requests; its own engine is not used.
     desk: Desk,
 }
@@ -85,7 +87,9 @@ fn world(slots_out: usize) -> World {
         risk_router: sender,
     };
     let engine = Engine::new(&config()).expect("valid");
-    let mut agent = RiskAgent::new(engine, log.clone(), rings, Clock::start(), &registry);
+    let summary = Arc::new(OnceLock::new());
+    let mut agent =
+        RiskAgent::new(engine, log.clone(), rings, Clock::start(), &registry, Arc::clone(&summary));
     agent.on_start(Nanos(1)).expect("starts");
     let desk = Desk::new(&config());
     let mut world = World {
@@ -98,6 +102,7 @@ fn world(slots_out: usize) -> World {
         risk_entry,
         risk_router,
         registry,
+        summary,
         desk,
     };
     for input in opening() {
@@ -111,16 +116,20 @@ fn world(slots_out: usize) -> World {
 impl World {
     fn put(&mut self, input: impl Into<Journal>) {
         let input = input.into();
-        let ring = match input {
-            Journal::KillCommand(_) => &mut self.control_risk,
-            Journal::VenueExecution(_) | Journal::VenueLink(_) => &mut self.router_risk,
-            Journal::ReferencePrice(_) | Journal::FeedStatus(_) => &mut self.feed_risk,
-            Journal::OrderRequest(_)
-            | Journal::CancelRequest(_)
-            | Journal::ReplaceRequest(_)
-            | Journal::MassCancelRequest(_)
-            | Journal::SessionLink(_) => &mut self.entry_risk,
-            other => panic!("{other:?} is no input"),
+        let ring = if let Journal::KillCommand(_) = input {
+            &mut self.control_risk
+        } else if matches!(
+            input,
+            Journal::VenueExecution(_)
+                | Journal::VenueCancelReject(_)
+                | Journal::VenueLink(_)
+                | Journal::RouterRefusal(_)
+        ) {
+            &mut self.router_risk
+        } else if matches!(input, Journal::ReferencePrice(_) | Journal::FeedStatus(_)) {
+            &mut self.feed_risk
+        } else {
+            &mut self.entry_risk
         };
         let mut bytes = [0; 128];
         let length = input.encode(&mut bytes);
@@ -313,9 +322,8 @@ fn draining_refuses_cancels_and_waits_for_the_venue() {
     world.put(gone);
     world.poll(14);
     assert!(world.agent.is_drained());
-    let summary = world.agent.summary();
     world.agent.on_close(Nanos(15));
-    assert_eq!(summary.get().expect("closed").open_order_count, 0);
+    assert_eq!(world.summary.get().expect("closed").open_order_count, 0);
 }
 
 #[test]

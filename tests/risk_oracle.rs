@@ -119,7 +119,7 @@ impl Oracle {
             }
         } else if above {
             assert!(worst > limit, "denied {request:?} makes {worst}");
-            assert_eq!((decision.value, decision.limit), (Some(worst), Some(limit)));
+            assert_eq!((decision.value, decision.limit_value), (Some(worst), Some(limit)));
         }
     }
 
