@@ -7,7 +7,7 @@ use crate::ring::{Backing, Consumer, RingConfig, ring};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::{Agent, Clock, Phase};
 use crate::session::{ClientConfig, ServerAction, ServerConfig, ServerSession, SessionKey};
-use crate::telemetry::Registry;
+use crate::telemetry::{Need, Registry};
 use crate::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use crate::transport::{Inbound, Outbound};
 use crate::types::{
@@ -47,7 +47,13 @@ impl Bench {
             retry_ns: u64::MAX,
         };
         let router = RouterAgent::new(RouterConfig {
-            venues: vec![VenueConfig { venue: VENUE, session, orders, reports }],
+            venues: vec![VenueConfig {
+                venue: VENUE,
+                session,
+                orders,
+                reports,
+                link: registry.link("venue", Need::Required),
+            }],
             routes: vec![(InstrumentId(4), VENUE)],
             open_orders_max,
             risk_router,
