@@ -1,5 +1,7 @@
 //! The agent between its rings and a venue session over streams in memory; the venue's side of the session is the real one.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 use crate::codec::journal::{ApprovedCancel, ApprovedOrder, ApprovedReplace, Journal, KillNotice};
 use crate::codec::order_entry::{ExecutionReport, OrderCancelReject, OrderEntry};
 use crate::gate::{ApprovedSender, approved_ring};
@@ -95,7 +97,7 @@ impl Bench {
             assert_eq!(self.venue_reads(), []);
         }
         self.poll();
-        let up = self.to_risk();
+        let up = self.told_to_risk();
         assert!(matches!(up[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up));
     }
 
@@ -156,7 +158,7 @@ impl Bench {
         self.venue_sends(&report.into());
     }
 
-    fn to_risk(&mut self) -> Vec<Journal> {
+    fn told_to_risk(&mut self) -> Vec<Journal> {
         let mut messages = Vec::new();
         self.router_risk.drain(64, |bytes| messages.push(Journal::decode(bytes).expect("whole")));
         messages
@@ -169,7 +171,7 @@ impl Bench {
             }
             _ => None,
         };
-        self.to_risk().iter().filter_map(refusal).collect()
+        self.told_to_risk().iter().filter_map(refusal).collect()
     }
 
     fn count(&self, name: &'static str) -> u64 {
@@ -217,7 +219,7 @@ fn an_order_goes_out_and_its_executions_come_back() {
     bench.execution(1, ExecType::New, 0);
     bench.execution(1, ExecType::Trade, 10);
     bench.poll();
-    let told = bench.to_risk();
+    let told = bench.told_to_risk();
     let kinds: Vec<ExecType> = told
         .iter()
         .map(|m| match m {
@@ -264,7 +266,7 @@ fn cancels_and_replaces_name_the_order() {
     bench.venue_sends(&reject.into());
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueCancelReject(m)] if m.cxl_rej_reason == 4)
+        matches!(bench.told_to_risk()[..], [Journal::VenueCancelReject(m)] if m.cxl_rej_reason == 4)
     );
 }
 
@@ -345,7 +347,7 @@ fn a_venue_that_goes_is_told_and_its_orders_stay_open() {
     bench.poll();
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
     );
     assert_eq!(bench.count("router_open_order_count"), 1, "its fate is not known");
     bench.approved.order(&order(2, bench.now)).expect("room");
@@ -364,7 +366,7 @@ fn a_venue_that_ends_the_session_is_asked_again_and_what_was_missed_comes() {
     let missed = bench.venue.take_number(bench.now);
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
     );
     while !bench.venue.is_established() {
         bench.poll();
@@ -372,7 +374,7 @@ fn a_venue_that_ends_the_session_is_asked_again_and_what_was_missed_comes() {
     }
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up)
     );
     assert_eq!(missed, SeqNum(1));
     let mut asked = Vec::new();
@@ -422,7 +424,7 @@ fn bytes_from_the_venue_that_are_no_message_are_counted() {
     }
     bench.poll();
     assert_eq!(bench.count("router_decode_error_count"), 5);
-    assert_eq!(bench.to_risk(), []);
+    assert_eq!(bench.told_to_risk(), []);
 }
 
 #[test]
@@ -432,6 +434,6 @@ fn a_report_about_an_order_that_is_not_open_is_counted_and_passed_on() {
     bench.poll();
     assert_eq!(bench.count("router_unknown_order_count"), 1);
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueExecution(m)] if m.order_id == OrderId(42))
+        matches!(bench.told_to_risk()[..], [Journal::VenueExecution(m)] if m.order_id == OrderId(42))
     );
 }

@@ -37,6 +37,7 @@ use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter};
+use crate::net::SourceSet;
 use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
@@ -48,7 +49,7 @@ use crate::topology::sources::Sources;
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
-use crate::types::{Nanos, UtcNanos};
+use crate::types::Nanos;
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -229,7 +230,7 @@ struct RouterSeed {
 
 struct FeedSeed {
     config: FeedConfig,
-    sources: Sources,
+    sources: SourceSet,
     market_data: config::Stream,
     feed_risk: Producer,
     books: Arc<OnceLock<BooksSnapshot>>,
@@ -257,7 +258,7 @@ fn seeds(
         RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
 
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
-    let (sources, source_remarks) = Sources::open(config).map_err(WiringError)?;
+    let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
     let seeds = Seeds {
         entry: Some(EntrySeed {
@@ -284,7 +285,7 @@ fn seeds(
             router_risk: router_risk_in,
         }),
         feed: Some(FeedSeed {
-            config: settings::feed(config, midnight(clock)),
+            config: settings::feed(config, clock.utc(clock.now())),
             sources,
             market_data: config.market_data.stream.clone(),
             feed_risk: feed_risk_in,
@@ -336,13 +337,6 @@ fn risk_and_journal(
     let (writer, agent) =
         journal::open(&journal, now, clock.utc(now), registry).map_err(|error| at(&error))?;
     Ok((engine, writer, agent, remarks))
-}
-
-/// Midnight UTC of today, from which a feed's times of day count.
-fn midnight(clock: Clock) -> UtcNanos {
-    const DAY_NS: u64 = 86_400_000_000_000;
-    let utc = clock.utc(clock.now()).0;
-    UtcNanos(utc - utc % DAY_NS)
 }
 
 /// A thread of the plan with its agents.
