@@ -79,6 +79,7 @@ pub struct RouterTelemetry {
     held_count: Counter,
     anomaly_count: Counter,
     unknown_order_count: Counter,
+    late_answer_count: Counter,
     decode_error_count: Counter,
     venue_up_count: Counter,
     venue_down_count: Counter,
@@ -101,6 +102,7 @@ impl RouterTelemetry {
             held_count: registry.counter("router_held_count"),
             anomaly_count: registry.counter("router_anomaly_count"),
             unknown_order_count: registry.counter("router_unknown_order_count"),
+            late_answer_count: registry.counter("router_late_answer_count"),
             decode_error_count: registry.counter("router_decode_error_count"),
             venue_up_count: registry.counter("router_venue_up_count"),
             venue_down_count: registry.counter("router_venue_down_count"),
@@ -570,7 +572,7 @@ impl<O: Outbound> Floor<O> {
     #[inline]
     fn step(&mut self, order_id: OrderId, event: Event) {
         let Some(entry) = self.table.get_mut(order_id) else {
-            self.telemetry.unknown_order_count.increment();
+            self.on_gone(event);
             return;
         };
         let step = entry.life.step(event);
@@ -580,6 +582,25 @@ impl<O: Outbound> Floor<O> {
         if step.is_closed() {
             self.table.remove(order_id);
             self.note_open();
+        }
+    }
+
+    /// An event of an order that is not in the table. A cancel or replace may cross the order's end on the wire: the venue
+    /// then refuses it after the end was told, which is how it must be. Nothing else may come after the end.
+    #[cold]
+    fn on_gone(&self, event: Event) {
+        match event {
+            Event::CancelRejected | Event::ReplaceRejected => {
+                self.telemetry.late_answer_count.increment();
+            }
+            Event::CancelSent
+            | Event::ReplaceSent
+            | Event::Accepted
+            | Event::Rejected
+            | Event::Traded { .. }
+            | Event::Canceled
+            | Event::Expired
+            | Event::Replaced { .. } => self.telemetry.unknown_order_count.increment(),
         }
     }
 
