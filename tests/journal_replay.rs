@@ -5,9 +5,10 @@ mod risk_support;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::{env, fs};
 
-use postern::codec::journal::{Decision, Journal};
+use postern::codec::journal::{Decision, Journal, VenueExecution};
 use postern::gate::{Approved, ApprovedReceiver, Belief, StateMachine, approved_ring};
 use postern::journal::{
     JournalAgent, JournalConfig, JournalReader, JournalWriter, ReplayError, Tail, open, recover,
@@ -17,7 +18,7 @@ use postern::ring::{Backing, Consumer, Producer, RingConfig, ring};
 use postern::risk::{Engine, RiskAgent, RiskConfig, RiskRings};
 use postern::runtime::{Agent, Clock, Phase};
 use postern::telemetry::Registry;
-use postern::types::{Nanos, OrderId, UtcNanos};
+use postern::types::{ExecId, ExecType, Nanos, OrdStatus, OrderId, UtcNanos};
 use risk_support::{Script, config, opening};
 
 /// Risk and the journal, with the other ends of the rings.
@@ -72,7 +73,8 @@ impl Bench {
             risk_entry: to_entry,
             risk_router: sender,
         };
-        let mut risk = RiskAgent::new(engine, writer, rings, Clock::start(), &registry);
+        let mut risk =
+            RiskAgent::new(engine, writer, rings, Clock::start(), &registry, Arc::default());
         risk.on_start(Nanos(1)).expect("starts");
         Bench {
             risk,
@@ -89,14 +91,20 @@ impl Bench {
 
     /// Puts `input` into the ring it belongs to.
     fn put(&mut self, input: &Journal) {
-        let ring = match input {
-            Journal::KillCommand(_) => &mut self.control_risk,
+        let ring = if let Journal::KillCommand(_) = input {
+            &mut self.control_risk
+        } else if matches!(
+            input,
             Journal::VenueExecution(_)
-            | Journal::VenueCancelReject(_)
-            | Journal::VenueLink(_)
-            | Journal::RouterRefusal(_) => &mut self.router_risk,
-            Journal::ReferencePrice(_) | Journal::FeedStatus(_) => &mut self.feed_risk,
-            _ => &mut self.entry_risk,
+                | Journal::VenueCancelReject(_)
+                | Journal::VenueLink(_)
+                | Journal::RouterRefusal(_)
+        ) {
+            &mut self.router_risk
+        } else if matches!(input, Journal::ReferencePrice(_) | Journal::FeedStatus(_)) {
+            &mut self.feed_risk
+        } else {
+            &mut self.entry_risk
         };
         let mut bytes = [0; 128];
         let length = input.encode(&mut bytes);
@@ -117,14 +125,24 @@ impl Bench {
         self.risk_entry.drain(64, |_| ());
     }
 
-    /// Plays `steps` of a script, and tells it of approvals.
+    /// Plays `steps` of a script, and tells it of approvals. The venue does what it is asked to cancel.
     fn play(&mut self, script: &mut Script, steps: u64, mut sent: impl FnMut(OrderId)) {
-        for input in opening() {
-            self.put(&input);
-            self.cycle(|_| ());
-        }
-        for _ in 0..steps {
-            let input = script.next();
+        let mut inputs = opening();
+        inputs.reverse();
+        let mut cancels: Vec<OrderId> = Vec::new();
+        let mut step = 0;
+        while step < steps {
+            let input = match inputs.pop() {
+                Some(input) => input,
+                None => {
+                    step += 1;
+                    script.next()
+                }
+            };
+            for order_id in cancels.drain(..) {
+                script.next_exec += 1;
+                self.put(&canceled(order_id, script.next_exec).into());
+            }
             self.put(&input);
             let mut approved = None;
             self.cycle(|message| match message {
@@ -133,12 +151,31 @@ impl Bench {
                     approved = Some(order.order_id);
                 }
                 Approved::Replace(replace) => approved = Some(replace.order_id),
-                Approved::Cancel(_) | Approved::Kill(_) => {}
+                Approved::Cancel(cancel) => cancels.push(cancel.order_id),
+                Approved::Kill(_) => {}
             });
             if let Some(id) = approved {
                 script.approved(&input, id);
             }
         }
+    }
+}
+
+fn canceled(order_id: OrderId, number: u64) -> VenueExecution {
+    VenueExecution {
+        order_id,
+        exec_id: ExecId(number),
+        ingress_time: Nanos(0),
+        price: None,
+        last_px: None,
+        order_qty: 0,
+        last_qty: 0,
+        cum_qty: 0,
+        leaves_qty: 0,
+        sent_delta: 0,
+        ord_rej_reason: 0,
+        exec_type: ExecType::Canceled,
+        ord_status: OrdStatus::Canceled,
     }
 }
 

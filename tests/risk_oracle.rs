@@ -97,7 +97,7 @@ impl Oracle {
     /// What must deny an order by its numbers alone, whatever else is wrong; and what an approved one must satisfy.
     fn check(&self, request: &OrderRequest, decision: &Decision) {
         let key = (request.account.0, request.security_id.0);
-        let open = i64::try_from(self.open(key, request.side)).unwrap();
+        let open = i64::try_from(self.open(key, request.side)).expect("it fits");
         let net = self.net.get(&key).copied().unwrap_or(0);
         let qty = i64::from(request.order_qty);
         let (worst, limit) = match request.side {
@@ -110,14 +110,16 @@ impl Oracle {
         );
         if decision.deny_reason == 0 {
             assert!(worst <= limit, "approved {request:?} makes {worst}");
-            assert!(request.order_qty % 10 == 0 && (20..=1_000).contains(&request.order_qty));
+            assert!(
+                request.order_qty.is_multiple_of(10) && (20..=1_000).contains(&request.order_qty)
+            );
             if let Some(price) = request.price {
                 let worth = i128::from(price.units()) * i128::from(request.order_qty);
                 assert!(worth <= i128::from(cents(10_000).units()) * 900);
             }
         } else if above {
             assert!(worst > limit, "denied {request:?} makes {worst}");
-            assert_eq!((decision.value, decision.limit), (Some(worst), Some(limit)));
+            assert_eq!((decision.value, decision.limit_value), (Some(worst), Some(limit)));
         }
     }
 
@@ -211,8 +213,8 @@ impl Oracle {
                 (net, open.0, open.1),
                 "step {step}, {key:?}"
             );
-            let traded =
-                i64::try_from(position.bought).unwrap() - i64::try_from(position.sold).unwrap();
+            let traded = i64::try_from(position.bought).expect("it fits")
+                - i64::try_from(position.sold).expect("it fits");
             assert_eq!(position.net, traded);
         }
         let open = self.orders.values().filter(|order| order.is_open).count();
@@ -298,7 +300,8 @@ fn random_bytes_of_every_field_never_panic() {
         let mut bytes = [0; 128];
         let length = script.next().encode(&mut bytes);
         for _ in 0..random.below(4) {
-            let at = 8 + usize::try_from(random.below(u64::try_from(length - 8).unwrap())).unwrap();
+            let at = 8 + usize::try_from(random.below(u64::try_from(length - 8).expect("it fits")))
+                .expect("it fits");
             bytes[at] = random.next().to_le_bytes()[0];
         }
         if let Ok(input) = Journal::decode(&bytes[..length]) {

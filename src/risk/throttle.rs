@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_bucket_keeps_fractions_and_never_runs_backwards() {
-        let mut bucket = TokenBucket::new(1, 3);
+        let mut bucket = TokenBucket::new(1, 4);
         let taken = (0..=3_000_000_000u64).step_by(1_000_000).filter(|&t| bucket.take(Nanos(t)));
-        assert_eq!(taken.count(), 10); // the first, and three a second for three seconds
+        assert_eq!(taken.count(), 13); // the first, and four a second for three seconds
         assert!(!bucket.take(Nanos(0)));
     }
 

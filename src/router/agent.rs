@@ -251,8 +251,9 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
     #[inline]
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
         let mut work = self.floor.flush_links();
-        work += self.poll_reports(now)?;
+        // Orders first: the one that risk just approved must not wait for a look at the venues' streams.
         work += self.poll_requests(now);
+        work += self.poll_reports(now)?;
         if self.floor.draining.is_some_and(|since| now.since(since) >= DRAIN_GRACE_NS) {
             work += self.floor.drain(now);
         }

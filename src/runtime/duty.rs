@@ -20,18 +20,27 @@ pub struct AgentSlot {
     pub agent: Box<dyn Agent>,
     /// It is polled once in this many cycles; in `1..=EVERY_MAX`. While the process drains, in every cycle.
     pub every: u32,
+    /// Whether the agents before it are polled once more, in reverse order, after it did work: what it sends back up a
+    /// chain of agents then reaches the first of them in the same cycle, as what comes down it reaches the last.
+    pub turns_back: bool,
 }
 
 impl AgentSlot {
     /// An agent that is polled in every cycle.
     pub fn new(agent: impl Agent + 'static) -> AgentSlot {
-        AgentSlot { agent: Box::new(agent), every: 1 }
+        AgentSlot { agent: Box::new(agent), every: 1, turns_back: false }
     }
 
     /// The same, polled once in `every` cycles.
     #[must_use]
     pub fn every(self, every: u32) -> AgentSlot {
         AgentSlot { every, ..self }
+    }
+
+    /// The same as the end of a chain: see [`AgentSlot::turns_back`].
+    #[must_use]
+    pub fn turning_back(self) -> AgentSlot {
+        AgentSlot { turns_back: true, ..self }
     }
 }
 
@@ -163,7 +172,7 @@ impl<T: TimeSource> DutyCycle<T> {
         Ok(())
     }
 
-    /// One cycle: polls every agent that is due, once. Returns the work done.
+    /// One cycle: polls every agent that is due, in order, and back up from one that turns back. Returns the work done.
     ///
     /// # Errors
     /// The agent that cannot go on: it is not polled again. Those after it are next polled in the next cycle.
@@ -176,41 +185,56 @@ impl<T: TimeSource> DutyCycle<T> {
         self.stamp = now;
         let every_one_is_due = self.phase >= Phase::Draining;
         let mut total = 0_usize;
-        for (index, slot) in self.slots.iter_mut().enumerate() {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
             if slot.wait_count > 0 && !every_one_is_due {
                 slot.wait_count -= 1;
                 continue;
             }
-            if !slot.is_alive {
-                continue;
-            }
             slot.wait_count = slot.slot.every - 1;
-            self.current = index;
-            let polled = {
-                let _zone = HotZone::enter(slot.name);
-                slot.slot.agent.poll(now)
-            };
-            slot.metrics.cycle_count.increment();
-            let allocations = alloc::hot_allocation_count();
-            if allocations != self.allocation_count {
-                slot.metrics.allocation_count.add(allocations.wrapping_sub(self.allocation_count));
-                self.allocation_count = allocations;
-            }
-            match polled {
-                Ok(0) => {}
-                Ok(work) => {
-                    let stamp = self.time.now();
-                    slot.account_work(work, stamp.since(self.stamp), self.stall_ns);
-                    self.stamp = stamp;
-                    total = total.saturating_add(work);
-                }
-                Err(fatal) => {
-                    slot.is_alive = false;
-                    return Err(Death { agent: slot.name, fatal });
+            let turns_back = slot.slot.turns_back;
+            let work = self.poll(index, now)?;
+            total = total.saturating_add(work);
+            if turns_back && work > 0 {
+                for before in (0..index).rev() {
+                    total = total.saturating_add(self.poll(before, now)?);
                 }
             }
         }
         Ok(total)
+    }
+
+    /// Polls one agent, if it lives, and accounts for it.
+    #[inline]
+    fn poll(&mut self, index: usize, now: Nanos) -> Result<usize, Death> {
+        let slot = &mut self.slots[index];
+        if !slot.is_alive {
+            return Ok(0);
+        }
+        self.current = index;
+        let polled = {
+            let _zone = HotZone::enter(slot.name);
+            slot.slot.agent.poll(now)
+        };
+        slot.metrics.cycle_count.increment();
+        let allocations = alloc::hot_allocation_count();
+        if allocations != self.allocation_count {
+            slot.metrics.allocation_count.add(allocations.wrapping_sub(self.allocation_count));
+            self.allocation_count = allocations;
+        }
+        match polled {
+            Ok(0) => Ok(0),
+            Ok(work) => {
+                let stamp = self.time.now();
+                slot.account_work(work, stamp.since(self.stamp), self.stall_ns);
+                self.stamp = stamp;
+                Ok(work)
+            }
+            Err(fatal) => {
+                slot.is_alive = false;
+                Err(Death { agent: slot.name, fatal })
+            }
+        }
     }
 
     /// The thread gave its core away until `now`: that time is nobody's.

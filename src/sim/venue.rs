@@ -129,6 +129,8 @@ pub struct VenueAgent<I, O, K> {
     desk: Desk<O, K>,
     background: Background,
     background_is_over: bool,
+    /// Whether the last cycle put off what it had to publish.
+    is_market_data_held: bool,
     ledger: LedgerCell,
     telemetry: Telemetry,
 }
@@ -173,6 +175,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
             requests: lines.requests,
             background: background(&exchange),
             background_is_over: false,
+            is_market_data_held: false,
             exchange,
             desk,
             ledger,
@@ -312,7 +315,14 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         }
         self.desk.check_sessions(&mut self.exchange);
         work += self.desk.send_reports().map_err(fatal)?;
-        work += self.take_requests()?;
+        let taken = self.take_requests()?;
+        work += taken;
+        // Reports wait in the transport until its driver is served, after this cycle: market data, which costs a system
+        // call, is put off for one cycle, so that it does not delay them.
+        self.is_market_data_held = taken > 0 && !self.is_market_data_held;
+        if self.is_market_data_held {
+            return Ok(work);
+        }
         let steps = self.run_background(now);
         work += steps;
         if steps > 0 {
@@ -332,7 +342,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
     }
 
     fn is_drained(&self) -> bool {
-        self.desk.is_flushed()
+        self.desk.is_flushed() && !self.is_market_data_held
     }
 
     /// Closes the day, ends the market data session, and hands over the ledger with the books as they stood.

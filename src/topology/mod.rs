@@ -459,7 +459,8 @@ fn router(
         clock,
         telemetry: RouterTelemetry::new(registry),
     });
-    Ok(Some(AgentSlot::new(agent)))
+    // The end of the order path: what venues say goes back up to the strategies in the same cycle.
+    Ok(Some(AgentSlot::new(agent).turning_back()))
 }
 
 fn feed(

@@ -187,9 +187,9 @@ impl Desk {
     pub fn open(&mut self) -> (ClOrdId, OrderId) {
         let mut order = self.limit(Side::Buy, cents(10_000), 100);
         // Not one of many alike.
-        order.order_qty += 10 * u32::try_from(self.next_id % 7).unwrap();
+        order.order_qty += 10 * u32::try_from(self.next_id % 7).expect("it fits");
         order.order_qty = 100;
-        order.price = Some(cents(10_000 - i64::try_from(self.next_id % 50).unwrap()));
+        order.price = Some(cents(10_000 - i64::try_from(self.next_id % 50).expect("it fits")));
         let approved = self.send(order).expect("approved");
         (order.cl_ord_id, approved.order_id)
     }
@@ -361,7 +361,7 @@ impl Random {
     }
 
     pub fn small(&mut self, bound: u32) -> u32 {
-        u32::try_from(self.below(u64::from(bound))).unwrap()
+        u32::try_from(self.below(u64::from(bound))).expect("it fits")
     }
 }
 
@@ -396,11 +396,11 @@ impl Script {
     }
 
     fn price(&mut self) -> Price {
-        cents(9_940 + i64::try_from(self.random.below(130)).unwrap())
+        cents(9_940 + i64::try_from(self.random.below(130)).expect("it fits"))
     }
 
     fn next_id(&mut self, session: u32) -> ClOrdId {
-        let id = &mut self.ids[usize::try_from(session - 1).unwrap()];
+        let id = &mut self.ids[usize::try_from(session - 1).expect("it fits")];
         if !self.random.one_in(60) {
             *id += 1;
         }
@@ -433,8 +433,8 @@ impl Script {
     }
 
     fn working(&mut self) -> Option<usize> {
-        let count = u64::try_from(self.working.len()).unwrap();
-        (count > 0).then(|| usize::try_from(self.random.below(count)).unwrap())
+        let count = u64::try_from(self.working.len()).expect("it fits");
+        (count > 0).then(|| usize::try_from(self.random.below(count)).expect("it fits"))
     }
 
     fn execution(&mut self) -> Journal {
@@ -538,8 +538,8 @@ impl Script {
             600..=879 => self.execution(),
             880..=919 => {
                 let instrument = 1 + self.random.small(2);
-                let bid = 9_985 + i64::try_from(self.random.below(20)).unwrap();
-                let width = i64::try_from(self.random.below(12)).unwrap() - 1;
+                let bid = 9_985 + i64::try_from(self.random.below(20)).expect("it fits");
+                let width = i64::try_from(self.random.below(12)).expect("it fits") - 1;
                 let (bid, offer) = (cents(bid), cents(bid + width));
                 let one_sided = self.random.one_in(20);
                 quote(instrument, Some(bid), (!one_sided).then_some(offer)).into()
@@ -551,7 +551,7 @@ impl Script {
             }
             980..=983 => {
                 let id = 1 + self.random.small(2);
-                let scope = KillScope::ALL[usize::try_from(self.random.below(5)).unwrap()];
+                let scope = KillScope::ALL[usize::try_from(self.random.below(5)).expect("it fits")];
                 // Mostly released again.
                 let action = match self.random.below(8) {
                     0 => KillAction::Kill,
@@ -575,11 +575,12 @@ impl Script {
                 Some(index) => {
                     let id = self.working[index].id;
                     if self.random.one_in(2) {
-                        let kind = RequestKind::ALL[usize::try_from(self.random.below(3)).unwrap()];
+                        let kind = RequestKind::ALL
+                            [usize::try_from(self.random.below(3)).expect("it fits")];
                         refusal(id, kind).into()
                     } else {
-                        let to =
-                            CancelRejectTo::ALL[usize::try_from(self.random.below(2)).unwrap()];
+                        let to = CancelRejectTo::ALL
+                            [usize::try_from(self.random.below(2)).expect("it fits")];
                         cancel_reject(id, to).into()
                     }
                 }
