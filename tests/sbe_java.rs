@@ -229,7 +229,7 @@ fn fields_are_taken_from_how_a_message_prints() {
         id: 2,
         kill_scope: KillScope::Firm,
         kill_action: KillAction::Kill,
-        operator: [7; 16],
+        operator_name: [7; 16],
         reason: [8; 48],
     };
     let text = fields(&Journal::from(command));

@@ -138,8 +138,8 @@ fn risk_instrument(instrument: &config::Instrument) -> risk::InstrumentConfig {
 
 fn risk_account(config: &Config, account: &config::Account) -> risk::AccountConfig {
     let limits = risk::PositionLimits {
-        long_max: i64::try_from(account.max_long).ok(),
-        short_max: i64::try_from(account.max_short).ok(),
+        long_max: Some(account.max_long),
+        short_max: Some(account.max_short),
     };
     risk::AccountConfig {
         id: account.id,
@@ -183,8 +183,8 @@ pub(super) fn journal(config: &Config, digest: [u8; 32]) -> JournalConfig {
     }
 }
 
-/// The market data agent. `midnight` is that of the exchanges' day.
-pub(super) fn feed(config: &Config, midnight: UtcNanos) -> FeedConfig {
+/// The market data agent. The day it is at each exchange `now` is the one its times count in.
+pub(super) fn feed(config: &Config, now: UtcNanos) -> FeedConfig {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = |channel: &config::Channel| BooksConfig {
         books_max: config.instruments.iter().filter(|i| i.channel == channel.id).count().max(1),
@@ -203,7 +203,7 @@ pub(super) fn feed(config: &Config, midnight: UtcNanos) -> FeedConfig {
                     stale_after_ns: u64::from(channel.stale_after_ms) * 1_000_000,
                     books: limits(channel),
                 },
-                midnight,
+                midnight: now.midnight(channel.utc_offset_minutes),
             })
             .collect(),
         instruments: config

@@ -289,7 +289,7 @@ pub fn kill(kill_scope: KillScope, id: u32, kill_action: KillAction) -> KillComm
         id,
         kill_scope,
         kill_action,
-        operator: *b"officer         ",
+        operator_name: *b"officer\0\0\0\0\0\0\0\0\0",
         reason: [b' '; 48],
     }
 }
