@@ -11,7 +11,7 @@ use crate::entry::{EntryAgent, EntryConfig, EntryRefusal, EntryTelemetry, Sessio
 use crate::ring::{Backing, Consumer, Producer, RingConfig, ring};
 use crate::runtime::{Agent, Clock, Phase};
 use crate::session::{ClientAction, ClientConfig, ClientSession, ServerConfig, SessionKey};
-use crate::telemetry::Registry;
+use crate::telemetry::{Need, Registry};
 use crate::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use crate::transport::{Inbound, Outbound};
 use crate::types::{
@@ -54,7 +54,11 @@ impl Bench {
         };
         let entry = EntryAgent::new(EntryConfig {
             orders: orders_in,
-            sessions: vec![SessionConfig { server, reports: reports_out }],
+            sessions: vec![SessionConfig {
+                server,
+                reports: reports_out,
+                link: registry.link("session", Need::Optional),
+            }],
             entry_risk: to_risk,
             risk_entry: from_risk,
             clock,

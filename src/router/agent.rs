@@ -13,7 +13,7 @@ use crate::router::table::OrderTable;
 use crate::router::venue::VenueLine;
 use crate::runtime::{Agent, Clock, Fatal, Phase};
 use crate::session::{ClientAction, ClientConfig, ClientResponse, ClientState, session_of};
-use crate::telemetry::{Counter, Recorder, Registry};
+use crate::telemetry::{Counter, LinkGauge, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{
     CancelRejectTo, DenyReason, ExecType, InstrumentId, LinkState, Nanos, OrderId, Qty,
@@ -47,6 +47,8 @@ pub struct VenueConfig<I, O> {
     pub orders: O,
     /// Where reports come from.
     pub reports: I,
+    /// Whether the session is up, for whoever looks at the process's health.
+    pub link: LinkGauge,
 }
 
 /// Everything the router is built from.
@@ -77,6 +79,7 @@ pub struct RouterTelemetry {
     held_count: Counter,
     anomaly_count: Counter,
     unknown_order_count: Counter,
+    late_answer_count: Counter,
     decode_error_count: Counter,
     venue_up_count: Counter,
     venue_down_count: Counter,
@@ -99,6 +102,7 @@ impl RouterTelemetry {
             held_count: registry.counter("router_held_count"),
             anomaly_count: registry.counter("router_anomaly_count"),
             unknown_order_count: registry.counter("router_unknown_order_count"),
+            late_answer_count: registry.counter("router_late_answer_count"),
             decode_error_count: registry.counter("router_decode_error_count"),
             venue_up_count: registry.counter("router_venue_up_count"),
             venue_down_count: registry.counter("router_venue_down_count"),
@@ -140,6 +144,7 @@ struct Floor<O> {
     lines: Vec<VenueLine<O>>,
     /// What risk has still to be told of each venue.
     link_pending: Vec<Option<LinkState>>,
+    links: Vec<LinkGauge>,
     refused_until: Vec<Nanos>,
     routes: Vec<(InstrumentId, usize)>,
     table: OrderTable<Entry>,
@@ -161,9 +166,11 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
     pub fn new(config: RouterConfig<I, O>) -> RouterAgent<I, O> {
         let mut lines = Vec::new();
         let mut reports = Vec::new();
+        let mut links = Vec::new();
         for venue in config.venues {
             lines.push(VenueLine::new(venue.venue, venue.session, venue.orders));
             reports.push(venue.reports);
+            links.push(venue.link);
         }
         let mut routes: Vec<(InstrumentId, usize)> = config
             .routes
@@ -176,6 +183,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
         routes.sort_unstable();
         let floor = Floor {
             link_pending: vec![None; lines.len()],
+            links,
             refused_until: vec![Nanos(0); lines.len()],
             lines,
             routes,
@@ -251,8 +259,9 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
     #[inline]
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
         let mut work = self.floor.flush_links();
-        work += self.poll_reports(now)?;
+        // Orders first: the one that risk just approved must not wait for a look at the venues' streams.
         work += self.poll_requests(now);
+        work += self.poll_reports(now)?;
         if self.floor.draining.is_some_and(|since| now.since(since) >= DRAIN_GRACE_NS) {
             work += self.floor.drain(now);
         }
@@ -563,7 +572,7 @@ impl<O: Outbound> Floor<O> {
     #[inline]
     fn step(&mut self, order_id: OrderId, event: Event) {
         let Some(entry) = self.table.get_mut(order_id) else {
-            self.telemetry.unknown_order_count.increment();
+            self.on_gone(event);
             return;
         };
         let step = entry.life.step(event);
@@ -573,6 +582,25 @@ impl<O: Outbound> Floor<O> {
         if step.is_closed() {
             self.table.remove(order_id);
             self.note_open();
+        }
+    }
+
+    /// An event of an order that is not in the table. A cancel or replace may cross the order's end on the wire: the venue
+    /// then refuses it after the end was told, which is how it must be. Nothing else may come after the end.
+    #[cold]
+    fn on_gone(&self, event: Event) {
+        match event {
+            Event::CancelRejected | Event::ReplaceRejected => {
+                self.telemetry.late_answer_count.increment();
+            }
+            Event::CancelSent
+            | Event::ReplaceSent
+            | Event::Accepted
+            | Event::Rejected
+            | Event::Traded { .. }
+            | Event::Canceled
+            | Event::Expired
+            | Event::Replaced { .. } => self.telemetry.unknown_order_count.increment(),
         }
     }
 
@@ -651,6 +679,7 @@ impl<O: Outbound> Floor<O> {
     }
 
     fn tell(&mut self, line: usize, state: LinkState) {
+        self.links[line].set(state == LinkState::Up);
         self.link_pending[line] = Some(state);
         self.flush_links();
     }

@@ -9,7 +9,7 @@ use crate::ring::{Backing, Consumer, RingConfig, ring};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::{Agent, Clock, Phase};
 use crate::session::{ClientConfig, ServerAction, ServerConfig, ServerSession, SessionKey};
-use crate::telemetry::Registry;
+use crate::telemetry::{Need, Registry};
 use crate::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use crate::transport::{Inbound, Outbound};
 use crate::types::{
@@ -49,7 +49,13 @@ impl Bench {
             retry_ns: u64::MAX,
         };
         let router = RouterAgent::new(RouterConfig {
-            venues: vec![VenueConfig { venue: VENUE, session, orders, reports }],
+            venues: vec![VenueConfig {
+                venue: VENUE,
+                session,
+                orders,
+                reports,
+                link: registry.link("venue", Need::Required),
+            }],
             routes: vec![(InstrumentId(4), VENUE)],
             open_orders_max,
             risk_router,
@@ -152,6 +158,22 @@ impl Bench {
         self.venue_sends(&report.into());
     }
 
+    fn cancel_reject(&mut self, id: u64, cxl_rej_response_to: CancelRejectTo) {
+        let reject = OrderCancelReject {
+            session_id: LINE,
+            msg_seq_num: self.venue.take_number(self.now),
+            order_id: OrderId(900 + id),
+            cl_ord_id: ClOrdId(id),
+            orig_cl_ord_id: ClOrdId(id),
+            transact_time: self.clock.utc(self.now),
+            cxl_rej_reason: 4,
+            deny_reason: 0,
+            ord_status: OrdStatus::New,
+            cxl_rej_response_to,
+        };
+        self.venue_sends(&reject.into());
+    }
+
     fn told_to_risk(&mut self) -> Vec<Journal> {
         let mut messages = Vec::new();
         self.router_risk.drain(64, |bytes| messages.push(Journal::decode(bytes).expect("whole")));
@@ -244,20 +266,7 @@ fn cancels_and_replaces_name_the_order() {
     };
     assert_eq!((replaced.orig_cl_ord_id, replaced.order_qty), (ClOrdId(1), 12));
     assert_eq!((cancelled.orig_cl_ord_id, cancelled.msg_seq_num), (ClOrdId(1), SeqNum(3)));
-    let number = bench.venue.take_number(bench.now);
-    let reject = OrderCancelReject {
-        session_id: LINE,
-        msg_seq_num: number,
-        order_id: OrderId(901),
-        cl_ord_id: ClOrdId(1),
-        orig_cl_ord_id: ClOrdId(1),
-        transact_time: bench.clock.utc(bench.now),
-        cxl_rej_reason: 4,
-        deny_reason: 0,
-        ord_status: OrdStatus::New,
-        cxl_rej_response_to: CancelRejectTo::Cancel,
-    };
-    bench.venue_sends(&reject.into());
+    bench.cancel_reject(1, CancelRejectTo::Cancel);
     bench.poll();
     assert!(
         matches!(bench.told_to_risk()[..], [Journal::VenueCancelReject(m)] if m.cxl_rej_reason == 4)
@@ -430,4 +439,34 @@ fn a_report_about_an_order_that_is_not_open_is_counted_and_passed_on() {
     assert!(
         matches!(bench.told_to_risk()[..], [Journal::VenueExecution(m)] if m.order_id == OrderId(42))
     );
+}
+
+/// The fill was on its way when the cancel and the replace left, and the venue answers them in order.
+#[test]
+fn an_answer_to_a_request_that_crossed_the_end_is_late_and_no_stranger() {
+    let mut bench = Bench::up();
+    for id in 1..=2 {
+        bench.approved.order(&order(id, bench.now)).expect("room");
+    }
+    bench.poll();
+    bench.approved.cancel(&cancel(1)).expect("room");
+    bench.approved.replace(&replace(2, bench.now)).expect("room");
+    bench.poll();
+    for id in 1..=2 {
+        bench.execution(id, ExecType::New, 0);
+        bench.execution(id, ExecType::Trade, 10);
+    }
+    bench.cancel_reject(1, CancelRejectTo::Cancel);
+    bench.cancel_reject(2, CancelRejectTo::Replace);
+    bench.poll();
+    let rejects = |message: &Journal| matches!(message, Journal::VenueCancelReject(_));
+    assert_eq!(
+        bench.told_to_risk().iter().filter(|m| rejects(m)).count(),
+        2,
+        "risk must answer them"
+    );
+    assert_eq!(bench.count("router_late_answer_count"), 2);
+    assert_eq!(bench.count("router_unknown_order_count"), 0);
+    assert_eq!(bench.count("router_anomaly_count"), 0);
+    assert_eq!(bench.count("router_open_order_count"), 0);
 }

@@ -43,7 +43,8 @@ use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
-use crate::telemetry::Registry;
+use crate::session::ServerConfig;
+use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
@@ -206,7 +207,7 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
-    sessions: Vec<(crate::session::ServerConfig, config::Stream)>,
+    sessions: Vec<(config::Session, ServerConfig)>,
     entry_risk: Producer,
     risk_entry: Consumer,
 }
@@ -232,6 +233,7 @@ struct FeedSeed {
     market_data: config::Stream,
     feed_risk: Producer,
     books: Arc<OnceLock<BooksSnapshot>>,
+    links: Vec<LinkGauge>,
 }
 
 /// Builds every ring and gives its two ends to the two agents it joins.
@@ -263,7 +265,7 @@ fn seeds(
             sessions: config
                 .sessions
                 .iter()
-                .map(|session| (settings::session(config, session), session.reports.clone()))
+                .map(|session| (session.clone(), settings::session(config, session)))
                 .collect(),
             entry_risk: entry_risk_in,
             risk_entry: risk_entry_out,
@@ -287,6 +289,11 @@ fn seeds(
             market_data: config.market_data.stream.clone(),
             feed_risk: feed_risk_in,
             books: Arc::clone(&outcome.books),
+            links: config
+                .channels
+                .iter()
+                .map(|channel| registry.link(&format!("feed {}", channel.name), Need::Required))
+                .collect(),
         }),
         journal: Some(journal_agent),
     };
@@ -408,8 +415,13 @@ fn entry(
     let Some(seed) = seed else { return Ok(None) };
     let orders = subscription(client, &seed.entry)?;
     let mut sessions = Vec::new();
-    for (server, reports) in seed.sessions {
-        sessions.push(SessionConfig { server, reports: publication(client, &reports)? });
+    for (session, server) in seed.sessions {
+        sessions.push(SessionConfig {
+            server,
+            reports: publication(client, &session.reports)?,
+            // A strategy may come and go as it likes.
+            link: registry.link(&format!("session {}", session.name), Need::Optional),
+        });
     }
     let agent = EntryAgent::new(EntryConfig {
         orders,
@@ -441,6 +453,7 @@ fn router(
             session: settings::venue(venue),
             orders: publication(client, &venue.orders)?,
             reports: subscription(client, &venue.reports)?,
+            link: registry.link(&format!("venue {}", venue.name), Need::Required),
         });
     }
     let agent = RouterAgent::new(RouterConfig {
@@ -473,7 +486,7 @@ fn feed(
         clock,
         seed.books,
     );
-    Ok(Some(AgentSlot::new(agent)))
+    Ok(Some(AgentSlot::new(agent.with_links(seed.links))))
 }
 
 fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publication, StartError> {
