@@ -234,7 +234,7 @@ fn fields_are_taken_from_how_a_message_prints() {
     };
     let text = fields(&Journal::from(command));
     assert!(
-        text.starts_with("commandid=1 id=2 killscope=Firm killaction=Kill operator=7,7,7,"),
+        text.starts_with("commandid=1 id=2 killscope=Firm killaction=Kill operatorname=7,7,7,"),
         "{text}"
     );
     assert!(text.ends_with(",8,8"), "{text}");

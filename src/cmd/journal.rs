@@ -450,7 +450,7 @@ mod tests {
             reason: [b' '; 48],
         };
         let (_, fields) = fields_of(&Journal::from(kill));
-        assert_eq!(fields["operator"].as_array().map(Vec::len), Some(16));
+        assert_eq!(fields["operator_name"].as_array().map(Vec::len), Some(16));
         assert_eq!(fields["kill_action"], "Kill");
     }
 }

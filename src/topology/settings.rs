@@ -261,3 +261,26 @@ pub(super) fn wants(config: &Config, plan: &Plan) -> Wants {
         ..Wants::of_plan(plan)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_counts_from_its_own_midnight() {
+        let channel = |id: u32, rest: &str| {
+            format!(
+                "[[channel]]\nid = {id}\nname = \"c{id}\"\nsource = \"capture\"\nfile = \"day.pcap\"\n\
+                 pace = \"fast\"\nstale_after_ms = 3000\n{rest}"
+            )
+        };
+        let text = channel(1, "") + &channel(2, "utc_offset_minutes = -300\n");
+        let config = Config::from_toml("x.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        // 2020-01-30T00:00:00Z, and four hours later: in New York it is still the 29th.
+        const MIDNIGHT_NS: u64 = 1_580_342_400_000_000_000;
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        let feed = feed(&config, UtcNanos(MIDNIGHT_NS + 4 * HOUR_NS));
+        let midnights: Vec<UtcNanos> = feed.channels.iter().map(|c| c.midnight).collect();
+        assert_eq!(midnights, [UtcNanos(MIDNIGHT_NS), UtcNanos(MIDNIGHT_NS - 19 * HOUR_NS)]);
+    }
+}

@@ -1,6 +1,8 @@
 //! What the tests of risk and journal share: a small market, recorded effects, and a source of random inputs.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod rings;
+
 use postern::codec::journal::{
     ApprovedCancel, ApprovedOrder, ApprovedReplace, CancelRejectReport, CancelRequest, Decision,
     FeedStatus, Journal, KillCommand, KillNotice, MassCancelReport, MassCancelRequest, OrderReport,
