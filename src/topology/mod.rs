@@ -45,7 +45,6 @@ use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
-use crate::topology::sources::Sources;
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
