@@ -18,7 +18,7 @@ use postern::codec::order_entry::{
     OrderEntry,
 };
 use postern::net::{KernelUdpSink, UdpSinkConfig};
-use postern::runtime::{Agent, Clock, Phase};
+use postern::runtime::{Agent, Clock};
 use postern::session::{
     ClientAction, ClientConfig, ClientSession, ServerConfig, SessionKey, session_of,
 };
@@ -28,8 +28,8 @@ use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
 use postern::transport::{AeronConfig, Client, Inbound, OfferError, Outbound, Publication, Subscription};
 use postern::types::{
-    AccountId, ClOrdId, ExecType, InstrumentId, OrdType, Price, SeqNum, SessionId, Side, Symbol,
-    TerminationCode, TimeInForce, UtcNanos,
+    AccountId, ClOrdId, ExecType, InstrumentId, OrdType, Price, SessionId, Side, Symbol,
+    TimeInForce, UtcNanos,
 };
 use serde_json::Value;
 
@@ -60,7 +60,9 @@ pub struct Options {
     pub runtime: &'static str,
     /// More lines of `[aeron]`.
     pub aeron: &'static str,
-    /// Orders and reports of the strategy over shared memory of the daemon's driver.
+    /// More lines of `[journal]`.
+    pub journal: &'static str,
+    /// Orders and reports over shared memory of the daemon's driver, which the world's strategy cannot reach.
     pub ipc: bool,
     /// More sections.
     pub more: &'static str,
@@ -73,6 +75,7 @@ impl Default for Options {
             driver: "invoker",
             runtime: "",
             aeron: "driver_timeout_ms = 10000\nclient_liveness_ms = 10000\n",
+            journal: "",
             ipc: false,
             more: "",
         }
@@ -143,7 +146,7 @@ impl Setup {
     /// The configuration as one would write it by hand.
     pub fn text(&self) -> String {
         let Setup { aeron, orders, reports, venue_orders, venue_reports, feed, http, .. } = self;
-        let Options { layout, driver, runtime, aeron: more_aeron, more, .. } = self.options;
+        let Options { layout, driver, runtime, aeron: more_aeron, journal, more, .. } = self.options;
         format!(
             r#"[gateway]
 name = "test"
@@ -167,6 +170,7 @@ channel = "aeron:ipc"
 [journal]
 directory = "journal"
 reserve_bytes = 0
+{journal}
 [control]
 socket = "control.sock"
 http = "127.0.0.1:{http}"
@@ -258,10 +262,16 @@ impl Daemon {
 
     /// Starts it, with more environment, and does not wait.
     pub fn spawn(setup: &Setup, environment: &[(&str, &str)]) -> Daemon {
+        let mut run = command(&["run", "--config"]);
+        run.arg(setup.path("postern.toml"));
+        Daemon::spawn_as(setup, run, environment)
+    }
+
+    /// Starts it by a command that becomes it.
+    pub fn spawn_as(setup: &Setup, mut run: Command, environment: &[(&str, &str)]) -> Daemon {
         let log = setup.path("daemon.log");
         let file = File::options().create(true).append(true).open(&log).expect("a log");
-        let child = command(&["run", "--config"])
-            .arg(setup.path("postern.toml"))
+        let child = run
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -457,10 +467,15 @@ impl World {
     /// Brings the strategy's session up.
     #[track_caller]
     pub fn connect(&mut self) {
+        self.begin();
+        self.until("session", |world| world.strategy.session.is_established().then_some(()));
+    }
+
+    /// Asks to be let in, without waiting.
+    pub fn begin(&mut self) {
         let (now, utc) = self.time();
         let first = self.strategy.session.start(now, utc);
         self.strategy.outbox.push(first);
-        self.until("session", |world| world.strategy.session.is_established().then_some(()));
     }
 
     /// Waits until venue and market are there.
@@ -672,7 +687,6 @@ pub struct Strategist {
 
 impl Strategist {
     fn new(client: &mut Client, setup: &Setup) -> Strategist {
-        assert!(!setup.options.ipc, "the world has a driver of its own");
         Strategist {
             session: ClientSession::new(client_config(STRATEGY_KEY)),
             orders: client.add_publication(&setup.orders, 1001).expect("published"),
