@@ -106,6 +106,8 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     });
     prepare_memory(config)?;
     let mut gateway = topology::gateway(config, &registry, clock, None).map_err(Failure::start)?;
+    // Reading the journal of earlier runs took memory that is not needed any more.
+    memory::give_back();
     for line in gateway.plan.to_string().lines().chain(gateway.remarks.iter().map(String::as_str)) {
         tracing::info!("{line}");
     }

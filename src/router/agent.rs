@@ -147,6 +147,8 @@ struct Floor<O> {
     links: Vec<LinkGauge>,
     refused_until: Vec<Nanos>,
     routes: Vec<(InstrumentId, usize)>,
+    /// The first order of this run: those before it are not in the table.
+    first_order: Option<OrderId>,
     table: OrderTable<Entry>,
     latch: KillLatch,
     router_risk: Producer,
@@ -187,6 +189,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
             refused_until: vec![Nanos(0); lines.len()],
             lines,
             routes,
+            first_order: None,
             table: OrderTable::new(config.open_orders_max),
             latch: KillLatch::new(),
             router_risk: config.router_risk,
@@ -291,8 +294,8 @@ impl<O: Outbound> Floor<O> {
     #[inline]
     fn on_order(&mut self, now: Nanos, order: &ApprovedOrder) -> bool {
         let read = self.clock.now();
-        let route = self.routes.binary_search_by_key(&order.security_id, |&(id, _)| id);
-        let Some(&(_, line)) = route.ok().and_then(|index| self.routes.get(index)) else {
+        self.first_order.get_or_insert(order.order_id);
+        let Some(line) = self.route(order.security_id) else {
             return self.refuse_order(order, DenyReason::VenueDown);
         };
         let scopes = Scopes {
@@ -336,7 +339,8 @@ impl<O: Outbound> Floor<O> {
     /// Cancels always pass while the venue can hear them; they wait without limit for its stream.
     #[inline]
     fn on_cancel(&mut self, now: Nanos, cancel: &ApprovedCancel) -> bool {
-        let Some(entry) = self.table.get_mut(cancel.order_id) else {
+        let known = self.table.get_mut(cancel.order_id).map(|entry| entry.venue);
+        let Some(line) = known.or_else(|| self.earlier_line(cancel)) else {
             // It ended while the cancel was on its way: the report of its end is on the way to risk.
             return self.refuse(
                 cancel.order_id,
@@ -345,7 +349,6 @@ impl<O: Outbound> Floor<O> {
                 DenyReason::TooLateToCancel,
             );
         };
-        let line = entry.venue;
         if !self.lines[line].session.is_established() {
             return self.refuse(
                 cancel.order_id,
@@ -363,9 +366,24 @@ impl<O: Outbound> Floor<O> {
                 None => false,
             };
         }
-        self.step(cancel.order_id, Event::CancelSent);
+        if known.is_some() {
+            self.step(cancel.order_id, Event::CancelSent);
+        }
         self.telemetry.order_count.increment();
         true
+    }
+
+    /// Where an order of an earlier run of the process is, which risk remembers and the table here does not.
+    #[cold]
+    fn earlier_line(&self, cancel: &ApprovedCancel) -> Option<usize> {
+        let is_earlier = self.first_order.is_none_or(|first| cancel.order_id < first);
+        if is_earlier { self.route(cancel.security_id) } else { None }
+    }
+
+    #[inline]
+    fn route(&self, instrument: InstrumentId) -> Option<usize> {
+        let place = self.routes.binary_search_by_key(&instrument, |&(id, _)| id).ok()?;
+        self.routes.get(place).map(|&(_, line)| line)
     }
 
     #[inline]
