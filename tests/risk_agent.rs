@@ -149,6 +149,8 @@ fn executions_come_before_orders_and_commands_before_both() {
     let [Journal::OrderReport(report)] = world.told()[..] else { panic!("one report") };
     assert_eq!(report.deny_reason, DenyReason::KilledFirm.code());
     assert!(matches!(world.sent()[..], [Approved::Kill(_)]));
+    // What is counted is shown when there is nothing else to do.
+    world.poll(11);
     assert_eq!(world.shown("risk_kill_command_id"), 1);
 }
 
