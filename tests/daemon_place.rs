@@ -1,6 +1,8 @@
 //! The daemon on its machine: every layout with every place of the media driver, its threads, its memory, its
 //! allocations, the death of what it depends on, and a strategy written with another Aeron client.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 #[path = "support/aeron_rs_strategy.rs"]
 mod aeron_rs_strategy;
 #[path = "support/daemon.rs"]

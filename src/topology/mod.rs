@@ -22,7 +22,7 @@
 //! | `control_risk` | the operator is told to try again |
 //! | `risk_journal` | new orders are refused; cancels and executions use a reserve |
 //!
-//! Which agents share a thread is the layout's business ([`crate::runtime::plan`]); all layouts run this same code.
+//! Which agents share a thread is the layout's business ([`crate::runtime::layout::plan`]); all layouts run this same code.
 
 mod settings;
 mod sources;
