@@ -3,7 +3,7 @@
 use postern::session::ClientState;
 use postern::types::{AccountId, KillAction, KillScope, Price, Side, TerminationCode, TimeInForce};
 
-use super::strategy::Strategy;
+use super::strategy::{Line, Strategy};
 use super::wire::State;
 use super::{MS, Random, World, cents};
 
@@ -122,14 +122,13 @@ impl Mischief {
             }
             97 => {
                 // The same number again: a ClOrdID that is not larger.
-                strategy.next_id = strategy.next_id.saturating_sub(1).max(1);
-                let id = strategy.next_id;
-                let before = strategy.lines.get(&id).copied();
-                strategy.limit(now, (instrument, side), price, qty);
-                // The order of that number is the first one.
-                if let Some(before) = before {
-                    strategy.duplicates += u64::from(before.end.is_some());
-                    strategy.lines.insert(id, before);
+                let id = strategy.next_id - 1;
+                if let Some(before) = strategy.lines.get(&id).copied() {
+                    strategy.next_id = id;
+                    let sent = strategy.limit(now, (instrument, side), price, qty);
+                    strategy.next_id = id + 1;
+                    let reused = before.reused + u32::from(sent > 0);
+                    strategy.lines.insert(id, Line { reused, ..before });
                 }
             }
             98 => {

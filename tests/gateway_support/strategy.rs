@@ -29,8 +29,10 @@ pub enum End {
 pub struct Line {
     pub accepted: bool,
     pub end: Option<End>,
-    /// How often it ended: once, one hopes.
+    /// How often it ended: once, and once for each other order that was sent with its number.
     pub ends: u32,
+    /// Other orders sent with its number.
+    pub reused: u32,
     pub cum: u32,
 }
 
@@ -44,13 +46,11 @@ pub struct Strategy {
     pub keeps: bool,
     /// Orders that left, by ClOrdID.
     pub lines: BTreeMap<u64, Line>,
-    /// The order that the ClOrdID of a replace is about.
+    /// The order that the ClOrdID of a cancel or replace is about.
     chain: BTreeMap<u64, u64>,
     pub report_count: u64,
     pub cancel_reject_count: u64,
     pub lost_count: u64,
-    /// Orders sent with the number of one that had ended.
-    pub duplicates: u64,
     /// Whether it reads its reports.
     pub reads: bool,
     replies: Vec<OrderEntry>,
@@ -73,7 +73,6 @@ impl Strategy {
             report_count: 0,
             cancel_reject_count: 0,
             lost_count: 0,
-            duplicates: 0,
             reads: true,
             replies: Vec::with_capacity(64),
         }
@@ -164,6 +163,10 @@ impl Strategy {
             sending_time: UtcNanos(0),
             orig_cl_ord_id: ClOrdId(orig),
         });
+        if sent && self.keeps {
+            let first = self.chain.get(&orig).copied().unwrap_or(orig);
+            self.chain.insert(id, first);
+        }
         self.next_id += u64::from(sent);
         sent
     }
@@ -261,8 +264,11 @@ impl Strategy {
                 line.accepted |= m.exec_type == ExecType::New;
                 line.cum += m.last_qty;
                 if end.is_some() {
-                    line.end = end;
                     line.ends += 1;
+                    // What was sent with a number that is taken is denied; its own end is another.
+                    if !matches!((line.end, end), (Some(_), Some(End::Denied(_)))) {
+                        line.end = end;
+                    }
                 }
             }
             OrderEntry::OrderCancelReject(_) => self.cancel_reject_count += 1,

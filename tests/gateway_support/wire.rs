@@ -163,9 +163,9 @@ impl Wire {
             return;
         }
         let seen = self.orders.get_mut(&m.cl_ord_id.0).expect("an order that was sent");
-        assert!(!seen.ended, "{m:?} of an order that ended");
+        // What was lost is sent again and then comes late, so an order may have ended before.
         let place = (seen.account, seen.instrument);
-        if m.exec_type == ExecType::Replaced {
+        if m.exec_type == ExecType::Replaced && !seen.ended {
             seen.qty = m.order_qty;
             seen.asked = None;
         }
@@ -177,7 +177,7 @@ impl Wire {
             };
             *self.net.entry(place).or_insert(0) += signed;
         }
-        seen.ended = m.ord_status.is_final();
+        seen.ended |= m.ord_status.is_final();
         self.note_worst(place);
     }
 
