@@ -220,7 +220,7 @@ impl Mischief {
                 }
             }
         }
-        if self.cycle > self.kill_until && self.random.one_in(400) {
+        if self.cycle > self.kill_until && self.random.one_in(150) {
             let scope = KillScope::ALL[usize::try_from(self.random.below(5)).expect("few")];
             let action =
                 if self.random.one_in(2) { KillAction::Kill } else { KillAction::KillAndCancel };

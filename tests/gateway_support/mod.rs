@@ -5,6 +5,7 @@
 //! can be watched, held and cut.
 #![allow(dead_code, reason = "each test and benchmark uses a part of it")]
 
+pub mod bench_line;
 pub mod inlet;
 pub mod mischief;
 pub mod strategy;
@@ -479,7 +480,7 @@ impl World {
     }
 
     /// What the feed would say: that it lives, and the best prices where they changed.
-    fn tell_market(&mut self) -> usize {
+    pub fn tell_market(&mut self) -> usize {
         if self.feed_is_silent {
             return 0;
         }

@@ -79,6 +79,13 @@ impl Wire {
         }
     }
 
+    /// The ends at the router, for whoever takes the place of wire and exchange.
+    pub fn take_venue_ends(&mut self) -> (MemorySubscription, MemoryPublication) {
+        let (spare_out, spare_in) = postern::transport::memory::stream(2, 8);
+        let requests = std::mem::replace(&mut self.forth.0, spare_in);
+        (requests, std::mem::replace(&mut self.back.1, spare_out))
+    }
+
     /// Carries what there is; returns how much.
     pub fn carry(&mut self) -> usize {
         if self.state == State::Held {
