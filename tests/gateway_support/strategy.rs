@@ -233,7 +233,12 @@ impl Strategy {
                     self.next_id = self.next_id.max(self.session.server_cl_ord_id().0 + 1);
                 }
                 ClientAction::Lost { count, .. } => self.lost_count += u64::from(count),
-                _ => {}
+                ClientAction::None
+                | ClientAction::Ignore
+                | ClientAction::NotApplied { .. }
+                | ClientAction::Down(_)
+                | ClientAction::NegotiationRefused(_)
+                | ClientAction::EstablishmentRefused(_) => {}
             }
         }
         if let Some(reply) = self.session.on_time(now, utc).reply {
