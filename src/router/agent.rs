@@ -22,7 +22,7 @@ use crate::types::{
 
 /// Approved requests sent in one duty cycle.
 const REQUESTS_PER_CYCLE: usize = 16;
-/// Venue messages read in one duty cycle. Each makes at most two messages for risk.
+/// Venue messages read in one duty cycle. Each makes at most one message for risk.
 const REPORTS_PER_CYCLE: usize = 16;
 /// Cancels sent in one duty cycle while the gateway goes down.
 const DRAIN_CANCELS_PER_CYCLE: usize = 16;
@@ -211,9 +211,11 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
                     self.floor.on_disconnect(line);
                 }
             }
-            // Each message makes at most two for risk: itself, and a link change.
+            // A link change that waits goes first: a venue that is down and up again must be both for risk. Then each
+            // message makes one for risk, itself or a link change.
+            let waits = self.floor.link_pending.iter().any(Option::is_some);
             let free = self.floor.router_risk.free_slots();
-            let room = (free.saturating_sub(self.floor.lines.len()) / 2).min(REPORTS_PER_CYCLE);
+            let room = if waits { 0 } else { free.min(REPORTS_PER_CYCLE) };
             if room == 0 {
                 continue;
             }
