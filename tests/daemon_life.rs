@@ -115,6 +115,8 @@ fn a_kill_at_any_instant_loses_nothing_and_repeats_nothing() {
     world.restart_market();
     world.strategy.executions.clear();
     world.open(&daemon);
+    let told = world.strategy.session.server_cl_ord_id();
+    assert!(told >= ClOrdId(21) && told < used, "the session tells what was used: {told:?}");
     // What the exchange said meanwhile arrives: nothing is open any more but what was lost on the way to it or from it.
     let open = world.until("reconciled orders", |_| {
         let open = daemon.counter("risk_order_open_count");

@@ -21,6 +21,8 @@ use crate::types::Nanos;
 
 /// Exit status of a configuration that is refused (`EX_CONFIG` of sysexits(3)).
 pub(super) const EXIT_CONFIG: u8 = 78;
+/// Stack of the control thread: all of it is resident where memory is locked.
+const CONTROL_STACK_BYTES: usize = 512 << 10;
 /// How often UTC is read again, in nanoseconds.
 const ANCHOR_NS: u64 = 1_000_000_000;
 
@@ -106,7 +108,9 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     });
     prepare_memory(config)?;
     let mut gateway = topology::gateway(config, &registry, clock, None).map_err(Failure::start)?;
-    for line in gateway.plan.to_string().lines().chain(gateway.remarks.iter().map(String::as_str)) {
+    // The plan tells its own remarks.
+    let others = gateway.remarks.iter().filter(|remark| !gateway.plan.remarks.contains(remark));
+    for line in gateway.plan.to_string().lines().chain(others.map(String::as_str)) {
         tracing::info!("{line}");
     }
     let settings = SupervisorConfig {
@@ -185,7 +189,8 @@ fn start_control(
             tracing::error!("control: {error}");
         }
     };
-    std::thread::Builder::new().name("control".into()).spawn(serve).map_err(Failure::start)
+    let builder = std::thread::Builder::new().name("control".into());
+    builder.stack_size(CONTROL_STACK_BYTES).spawn(serve).map_err(Failure::start)
 }
 
 /// The histogram log of a daemon, one interval after the other.

@@ -56,6 +56,7 @@ impl Bench {
             orders: orders_in,
             sessions: vec![SessionConfig {
                 server,
+                last_cl_ord_id: ClOrdId(0),
                 reports: reports_out,
                 link: registry.link("session", Need::Optional),
             }],

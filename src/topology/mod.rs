@@ -42,13 +42,15 @@ use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
-use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
+use crate::runtime::{
+    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec, start_on,
+};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
-use crate::types::Nanos;
+use crate::types::{ClOrdId, Nanos};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +126,9 @@ pub fn gateway(
     let aeron = settings::aeron(config);
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
-            Some(Driver::start(&aeron).map_err(|e| because("the Aeron driver")(&e))?)
+            // Its threads without a core of their own belong among the housekeeping cores, not where this thread is.
+            let driver = start_on(&plan.housekeeping, || Driver::start(&aeron));
+            Some(driver.map_err(|e| because("the Aeron driver")(&e))?)
         }
         config::DriverMode::Invoker | config::DriverMode::External => None,
     };
@@ -207,7 +211,8 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
-    sessions: Vec<(config::Session, ServerConfig)>,
+    /// Each with the largest ClOrdID it used in earlier runs.
+    sessions: Vec<(config::Session, ServerConfig, ClOrdId)>,
     entry_risk: Producer,
     risk_entry: Consumer,
 }
@@ -265,7 +270,10 @@ fn seeds(
             sessions: config
                 .sessions
                 .iter()
-                .map(|session| (session.clone(), settings::session(config, session)))
+                .map(|session| {
+                    let used = engine.last_cl_ord_id(session.id);
+                    (session.clone(), settings::session(config, session), used)
+                })
                 .collect(),
             entry_risk: entry_risk_in,
             risk_entry: risk_entry_out,
@@ -415,9 +423,10 @@ fn entry(
     let Some(seed) = seed else { return Ok(None) };
     let orders = subscription(client, &seed.entry)?;
     let mut sessions = Vec::new();
-    for (session, server) in seed.sessions {
+    for (session, server, last_cl_ord_id) in seed.sessions {
         sessions.push(SessionConfig {
             server,
+            last_cl_ord_id,
             reports: publication(client, &session.reports)?,
             // A strategy may come and go as it likes.
             link: registry.link(&format!("session {}", session.name), Need::Optional),
