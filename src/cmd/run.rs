@@ -21,6 +21,8 @@ use crate::types::Nanos;
 
 /// Exit status of a configuration that is refused (`EX_CONFIG` of sysexits(3)).
 pub(super) const EXIT_CONFIG: u8 = 78;
+/// Stack of the control thread: all of it is resident where memory is locked.
+const CONTROL_STACK_BYTES: usize = 512 << 10;
 /// How often UTC is read again, in nanoseconds.
 const ANCHOR_NS: u64 = 1_000_000_000;
 
@@ -187,7 +189,8 @@ fn start_control(
             tracing::error!("control: {error}");
         }
     };
-    std::thread::Builder::new().name("control".into()).spawn(serve).map_err(Failure::start)
+    let builder = std::thread::Builder::new().name("control".into());
+    builder.stack_size(CONTROL_STACK_BYTES).spawn(serve).map_err(Failure::start)
 }
 
 /// The histogram log of a daemon, one interval after the other.

@@ -181,6 +181,17 @@ pub fn siblings(root: &Path, cores: &CoreSet) -> Vec<CoreSet> {
     groups
 }
 
+/// Runs `start` on `cores` and comes back: the threads that it starts inherit them. Where the kernel refuses those cores
+/// it runs on the caller's, and whoever places the threads later says what is wrong.
+pub fn start_on<T>(cores: &CoreSet, start: impl FnOnce() -> T) -> T {
+    let before = sys::affinity();
+    // Either refusal is told by the supervisor, which asks for the same cores.
+    let _ = sys::set_affinity(cores);
+    let started = start();
+    let _ = sys::set_affinity(&before);
+    started
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

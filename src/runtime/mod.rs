@@ -21,7 +21,7 @@ pub use alloc::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
 };
 pub use clock::{Clock, ClockSource, FallbackReason};
-pub use cores::{CORE_COUNT_MAX, CoreSet, Cores, ParseCoreSetError, isolated, siblings};
+pub use cores::{CORE_COUNT_MAX, CoreSet, Cores, ParseCoreSetError, isolated, siblings, start_on};
 pub use duty::{AgentSlot, Death, DutyCycle, EVERY_MAX, TimeSource};
 pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};

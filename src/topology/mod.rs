@@ -27,7 +27,6 @@
 mod settings;
 mod sources;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -44,7 +43,7 @@ use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{
-    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, Phase, StartError, ThreadSpec,
+    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, Phase, StartError, ThreadSpec, start_on,
 };
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
@@ -127,7 +126,9 @@ pub fn gateway(
     let aeron = settings::aeron(config);
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
-            Some(Driver::start(&aeron).map_err(|e| because("the Aeron driver")(&e))?)
+            // Its threads without a core of their own belong among the housekeeping cores, not where this thread is.
+            let driver = start_on(&plan.housekeeping, || Driver::start(&aeron));
+            Some(driver.map_err(|e| because("the Aeron driver")(&e))?)
         }
         config::DriverMode::Invoker | config::DriverMode::External => None,
     };
@@ -209,6 +210,7 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
+    /// Each with the largest ClOrdID it used in earlier runs.
     sessions: Vec<(config::Session, ServerConfig, ClOrdId)>,
     entry_risk: Producer,
     risk_entry: Consumer,
@@ -261,7 +263,6 @@ fn seeds(
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
     let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
-    let used: BTreeMap<_, _> = engine.last_cl_ord_ids().collect();
     let seeds = Seeds {
         entry: Some(EntrySeed {
             entry: config.entry.stream.clone(),
@@ -269,8 +270,8 @@ fn seeds(
                 .sessions
                 .iter()
                 .map(|session| {
-                    let last = used.get(&session.id).copied().unwrap_or_default();
-                    (session.clone(), settings::session(config, session), last)
+                    let used = engine.last_cl_ord_id(session.id);
+                    (session.clone(), settings::session(config, session), used)
                 })
                 .collect(),
             entry_risk: entry_risk_in,

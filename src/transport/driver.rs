@@ -16,6 +16,9 @@ const FIRST_RUNS: usize = 10;
 /// Aeron takes; its own default is eight times that.
 const COUNTERS_BYTES: usize = 1 << 20;
 
+/// Room for some thousand streams that lost something.
+const LOSS_REPORT_BYTES: usize = 256 << 10;
+
 /// A running media driver. Stops when dropped; clients that are left see [`crate::transport::TransportDown`].
 ///
 /// One of [`DriverMode::Invoker`] does nothing but in [`Driver::service`]. Several drivers may run in one process, each
@@ -150,6 +153,7 @@ fn set_lengths(context: &AeronDriverContext, config: &AeronConfig) -> Result<(),
     context.set_ipc_mtu_length(config.ipc_mtu_bytes)?;
     context.set_rcv_initial_window_length(config.receive_window_bytes)?;
     context.set_counters_buffer_length(COUNTERS_BYTES)?;
+    context.set_loss_report_buffer_length(LOSS_REPORT_BYTES)?;
     if config.socket_send_bytes > 0 {
         context.set_socket_so_sndbuf(config.socket_send_bytes)?;
     }

@@ -4,7 +4,6 @@
 //! The world has no thread: whoever waits for something turns it ([`World::until`]), so that nothing depends on how
 //! threads are scheduled. The test binary that includes this file has `support/transport.rs` as its module `support`.
 #![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -59,6 +58,7 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 pub struct Options {
     pub layout: &'static str,
     pub driver: &'static str,
+    pub drain_ms: u32,
     /// More lines of `[runtime]`.
     pub runtime: &'static str,
     /// More lines of `[aeron]`.
@@ -76,6 +76,7 @@ impl Default for Options {
         Options {
             layout: "fused",
             driver: "invoker",
+            drain_ms: 20_000,
             runtime: "",
             aeron: "driver_timeout_ms = 10000\nclient_liveness_ms = 10000\n",
             journal: "",
@@ -151,13 +152,13 @@ impl Setup {
     /// The configuration as one would write it by hand.
     pub fn text(&self) -> String {
         let Setup { aeron, orders, reports, venue_orders, venue_reports, feed, http, .. } = self;
-        let Options { layout, driver, runtime, aeron: more_aeron, journal, more, .. } =
+        let Options { layout, driver, drain_ms, runtime, aeron: more_aeron, journal, more, .. } =
             self.options;
         format!(
             r#"[gateway]
 name = "test"
 layout = "{layout}"
-drain_timeout_ms = 20000
+drain_timeout_ms = {drain_ms}
 [runtime]
 feed_idle = "park"
 entry_idle = "park"
