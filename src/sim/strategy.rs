@@ -186,7 +186,8 @@ impl<I: Inbound, O: Outbound> StrategyAgent<I, O> {
     /// Sends what is due: orders and probes in blocks on one schedule, so that both meet the same conditions.
     fn send_due(&mut self, now: Nanos) -> usize {
         let Some(start) = self.desk.start else { return 0 };
-        if self.desk.sent >= self.desk.config.orders || !self.desk.session.is_established() {
+        let is_over = self.desk.sent >= self.desk.config.orders || self.desk.stopping;
+        if is_over || !self.desk.session.is_established() {
             return 0;
         }
         let due = start.plus(self.desk.turn * self.desk.config.interval_ns);
