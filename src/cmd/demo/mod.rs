@@ -38,6 +38,9 @@ use crate::telemetry::{Registry, Snapshot};
 use crate::topology;
 use crate::types::UtcNanos;
 
+/// The strategy's stages from which on there is nothing more to come.
+const SETTLED: u8 = 2;
+const REFUSED: u8 = 3;
 /// How long the run may take beyond its schedule until it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -145,7 +148,7 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
         let stage = world.progress.stage.load(Ordering::Relaxed);
         stuck = clock.now().since(began) > crate::types::Nanos::of(limit);
         let phase = lifecycle.phase();
-        if side.tend(phase) || stage >= 2 || stuck {
+        if side.tend(phase) || stage >= SETTLED || stuck {
             lifecycle.advance(Phase::Draining);
         }
     });
@@ -158,6 +161,9 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     let outcome = side.finish(&mut snapshot, ending.is_drained)?;
     hlog.write(&snapshot, clock.utc(began), elapsed, &layout)?;
     let mut balance = Balance::of(&world, &outcome)?;
+    if world.progress.stage.load(Ordering::Relaxed) == REFUSED {
+        balance.faults.push("the gateway refused the strategy's session".into());
+    }
     if stuck {
         let fault = "the run did not end in time: orders were left without an answer";
         balance.faults.push(fault.into());

@@ -45,6 +45,11 @@ const PORT_BLOCK: u16 = 16;
 /// Runs that have a block of their own.
 const PORT_BLOCKS: u16 = 1_000;
 const PORT_END: u16 = PORT_FIRST + PORT_BLOCK * PORT_BLOCKS;
+/// Long, as a busy machine may keep all of the demo waiting, and no host can die alone.
+const KEEPALIVE_MS: u32 = 5_000;
+/// What Linux allows where nobody changed it, and more than ever waits here, in bytes.
+const SOCKET_BUFFER_DEFAULT: u64 = 212_992;
+const SOCKET_BUFFER_MAX: u64 = 4 << 20;
 /// Names tried for a temporary folder.
 const FOLDERS_TRIED: u32 = 8;
 /// Steps of a capture that build the book before trading starts.
@@ -185,7 +190,7 @@ impl World {
             session: VENUE_SESSION,
             key,
             keepalive_ms: 10..=60_000,
-            own_keepalive_ms: 500,
+            own_keepalive_ms: KEEPALIVE_MS,
             clock_skew_ns: 60_000_000_000,
             retained_reports: 1 << 16,
         };
@@ -239,7 +244,7 @@ impl World {
             session: ClientConfig {
                 session: SESSION,
                 key,
-                keepalive_ms: 200,
+                keepalive_ms: KEEPALIVE_MS,
                 retry_ns: 500_000_000,
             },
             account: ACCOUNT,
@@ -502,6 +507,15 @@ fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     Ok(ports)
 }
 
+/// As much as the kernel allows anybody: what a busy machine does not read in time is kept, not lost.
+fn socket_buffer_bytes() -> u64 {
+    let allowed = ["rmem_max", "wmem_max"].map(|name| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOCKET_BUFFER_DEFAULT)
+    });
+    allowed.into_iter().fold(SOCKET_BUFFER_MAX, u64::min)
+}
+
 /// The gateway's configuration as a file, as one would write it by hand.
 fn configuration(
     args: &DemoArgs,
@@ -514,6 +528,7 @@ fn configuration(
         super::DemoLayout::Fused => "fused",
         super::DemoLayout::Split => "split",
     };
+    let buffer = socket_buffer_bytes();
     let aeron = memory_of(directory, "gateway");
     let aeron = aeron.display();
     // A group of its own for each run, so that two runs at once do not hear each other.
@@ -530,9 +545,10 @@ stall_threshold_us = 1000
 directory = "{aeron}"
 driver_timeout_ms = 5000
 client_liveness_ms = 5000
-socket_buffer_bytes = 212992
+socket_buffer_bytes = {buffer}
 [entry]
 channel = "aeron:udp?endpoint=127.0.0.1:{orders}"
+keepalive_ms_min = {KEEPALIVE_MS}
 [market_data]
 channel = "aeron:udp?endpoint=127.0.0.1:{market}"
 [journal]
@@ -573,7 +589,7 @@ report_channel = "aeron:udp?endpoint=127.0.0.1:{venue_reports}"
 report_stream_id = 3002
 session_id = {venue_session}
 key_file = "venue.key"
-keepalive_ms = 200
+keepalive_ms = {KEEPALIVE_MS}
 
 [[channel]]
 id = 1
