@@ -93,7 +93,7 @@ impl Day {
         let is_full = self.live.len() >= scale.orders;
         match dice {
             _ if self.live.len() < scale.orders / 2 => self.add(scale),
-            0..870 if is_full || dice % 2 == 0 => self.delete(),
+            0..870 if is_full || dice.is_multiple_of(2) => self.delete(),
             0..870 => self.add(scale),
             870..950 => self.replace(),
             950..980 => self.reduce(false),

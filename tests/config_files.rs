@@ -121,6 +121,7 @@ fn a_sound_file_is_read_exactly() {
     assert_eq!(config.sessions[0].key, SessionKey::new([0x5a; 32]));
     assert_eq!(config.sessions[0].key_file, folder.path().join("a.key"));
     assert!(matches!(config.channels[0].source, Source::Multicast { line_b: Some(_), .. }));
+    assert_eq!(config.channels[0].utc_offset_minutes, 0);
 }
 
 #[test]
@@ -266,6 +267,11 @@ fn one_fault_is_one_line() {
         "line_b = \"239.1.1.2:26400\"",
         "file = \"x.pcap\"",
         &[r#"g.toml:21: channel.file: does not go with source = "multicast""#],
+    );
+    check(
+        "stale_after_ms = 3000",
+        "stale_after_ms = 3000\nutc_offset_minutes = -721",
+        &["g.toml:24: channel.utc_offset_minutes: -721 is outside -720 to 840"],
     );
     check("interface = \"127.0.0.1\"\n", "", &["g.toml:16: channel.interface: is missing"]);
     check(
@@ -440,6 +446,10 @@ fn what_contradicts_another_section_is_told() {
 #[test]
 fn what_follows_from_another_key_is_sound() {
     check("tick = 0.01", "tick = 0.01\nlot = 100", &[]);
+    for offset in ["-720", "-300", "840"] {
+        let written = format!("stale_after_ms = 3000\nutc_offset_minutes = {offset}");
+        check("stale_after_ms = 3000", &written, &[]);
+    }
     check("", "[runtime]\nfeed_core = 2\nentry_core = 2\nfeed_idle = \"yield\"\n", &[]);
     check("", "[control]\nhttp = \"off\"\n[telemetry]\nhlog_directory = \"hlog\"\n", &[]);
 }

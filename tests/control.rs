@@ -205,7 +205,7 @@ fn a_kill_goes_through_the_ring_and_is_confirmed() {
     let kill = risk.next();
     assert_eq!((kill.kill_scope, kill.id), (KillScope::Account, 7));
     assert_eq!(kill.kill_action, KillAction::KillAndCancel);
-    assert!(kill.operator.starts_with(b"ann\0") && kill.reason.starts_with(b"runaway\0"));
+    assert!(kill.operator_name.starts_with(b"ann\0") && kill.reason.starts_with(b"runaway\0"));
     assert_eq!(text, format!("done: risk applied command {}\n", kill.command_id));
     let text = rig
         .ctl(&["rearm", "account", "7", "--operator", "bob", "--reason", "ok", "--output", "json"])

@@ -9,33 +9,24 @@ use std::sync::Arc;
 use std::{env, fs};
 
 use postern::codec::journal::{Decision, Journal, VenueExecution};
-use postern::gate::{Approved, ApprovedReceiver, Belief, StateMachine, approved_ring};
+use postern::gate::{Approved, Belief, StateMachine};
 use postern::journal::{
     JournalAgent, JournalConfig, JournalReader, JournalWriter, ReplayError, Tail, open, recover,
     replay,
 };
-use postern::ring::{Backing, Consumer, Producer, RingConfig, ring};
-use postern::risk::{Engine, RiskAgent, RiskConfig, RiskRings};
+use postern::risk::{Engine, RiskAgent, RiskConfig};
 use postern::runtime::{Agent, Clock, Phase};
 use postern::telemetry::Registry;
 use postern::types::{ExecId, ExecType, Nanos, OrdStatus, OrderId, UtcNanos};
+use risk_support::rings::{OtherEnds, rings};
 use risk_support::{Script, config, opening};
 
 /// Risk and the journal, with the other ends of the rings.
 struct Bench {
     risk: RiskAgent<JournalWriter>,
     journal: JournalAgent,
-    control_risk: Producer,
-    router_risk: Producer,
-    feed_risk: Producer,
-    entry_risk: Producer,
-    risk_entry: Consumer,
-    risk_router: ApprovedReceiver,
+    ends: OtherEnds,
     now: u64,
-}
-
-fn ring_of(name: &'static str, slots: usize) -> RingConfig {
-    RingConfig { name, slots, backing: Backing::Heap }
 }
 
 fn test_config() -> RiskConfig {
@@ -59,58 +50,11 @@ impl Bench {
         };
         let (writer, journal) =
             open(&journal_config, Nanos(1), UtcNanos(0), &registry).expect("opens");
-        let (control_risk, control) = ring(&ring_of("control_risk", 8)).expect("a ring");
-        let (router_risk, router) = ring(&ring_of("router_risk", 64)).expect("a ring");
-        let (feed_risk, feed) = ring(&ring_of("feed_risk", 64)).expect("a ring");
-        let (entry_risk, entry) = ring(&ring_of("entry_risk", 64)).expect("a ring");
-        let (to_entry, risk_entry) = ring(&ring_of("risk_entry", 64)).expect("a ring");
-        let (sender, risk_router) = approved_ring(&ring_of("risk_router", 64)).expect("a ring");
-        let rings = RiskRings {
-            control_risk: control,
-            router_risk: router,
-            feed_risk: feed,
-            entry_risk: entry,
-            risk_entry: to_entry,
-            risk_router: sender,
-        };
+        let (rings, ends) = rings(64, 64);
         let mut risk =
             RiskAgent::new(engine, writer, rings, Clock::start(), &registry, Arc::default());
         risk.on_start(Nanos(1)).expect("starts");
-        Bench {
-            risk,
-            journal,
-            control_risk,
-            router_risk,
-            feed_risk,
-            entry_risk,
-            risk_entry,
-            risk_router,
-            now: 1,
-        }
-    }
-
-    /// Puts `input` into the ring it belongs to.
-    fn put(&mut self, input: &Journal) {
-        let ring = if let Journal::KillCommand(_) = input {
-            &mut self.control_risk
-        } else if matches!(
-            input,
-            Journal::VenueExecution(_)
-                | Journal::VenueCancelReject(_)
-                | Journal::VenueLink(_)
-                | Journal::RouterRefusal(_)
-        ) {
-            &mut self.router_risk
-        } else if matches!(input, Journal::ReferencePrice(_) | Journal::FeedStatus(_)) {
-            &mut self.feed_risk
-        } else {
-            &mut self.entry_risk
-        };
-        let mut bytes = [0; 128];
-        let length = input.encode(&mut bytes);
-        let mut claim = ring.claim(length).expect("room");
-        claim.copy_from_slice(&bytes[..length]);
-        claim.commit();
+        Bench { risk, journal, ends, now: 1 }
     }
 
     /// A duty cycle of both agents; what reached the router is handed to `sent`.
@@ -118,11 +62,8 @@ impl Bench {
         self.now += 40_000;
         self.risk.poll(Nanos(self.now)).expect("runs");
         self.journal.poll(Nanos(self.now)).expect("runs");
-        while let Some(approved) = self.risk_router.peek() {
-            sent(approved);
-            self.risk_router.release();
-        }
-        self.risk_entry.drain(64, |_| ());
+        self.ends.sent().into_iter().for_each(&mut sent);
+        self.ends.told();
     }
 
     /// Plays `steps` of a script, and tells it of approvals. The venue does what it is asked to cancel.
@@ -141,9 +82,9 @@ impl Bench {
             };
             for order_id in cancels.drain(..) {
                 script.next_exec += 1;
-                self.put(&canceled(order_id, script.next_exec).into());
+                self.ends.put(&canceled(order_id, script.next_exec).into());
             }
-            self.put(&input);
+            self.ends.put(&input);
             let mut approved = None;
             self.cycle(|message| match message {
                 Approved::Order(order) => {

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use postern::codec::journal::{Journal, OrderRequest};
-use postern::gate::{Approved, ApprovedReceiver, DecisionLog, Mark, Room, approved_ring};
-use postern::ring::{Backing, Consumer, Producer, RingConfig, ring};
-use postern::risk::{Engine, RiskAgent, RiskRings, RiskSummary};
+use postern::gate::{Approved, DecisionLog, Mark, Room};
+use postern::risk::{Engine, RiskAgent, RiskSummary};
 use postern::runtime::{Agent, Clock, Phase};
 use postern::telemetry::Registry;
 use postern::types::{
     ClOrdId, DenyReason, ExecType, KillAction, KillScope, LinkState, Nanos, OrdStatus, Side,
 };
+use risk_support::rings::{OtherEnds, rings};
 use risk_support::{Desk, cents, config, kill, link, opening, quote, session};
 
 /// A log in memory whose room is set by the test.
@@ -51,60 +51,25 @@ impl DecisionLog for Memory {
 struct World {
     agent: RiskAgent<Memory>,
     log: Memory,
-    control_risk: Producer,
-    router_risk: Producer,
-    feed_risk: Producer,
-    entry_risk: Producer,
-    risk_entry: Consumer,
-    risk_router: ApprovedReceiver,
+    ends: OtherEnds,
     registry: Registry,
     summary: Arc<OnceLock<RiskSummary>>,
     /// Makes requests; its own engine is not used.
     desk: Desk,
 }
 
-fn pair(name: &'static str, slots: usize) -> (Producer, Consumer) {
-    ring(&RingConfig { name, slots, backing: Backing::Heap }).expect("a ring")
-}
-
 fn world(slots_out: usize) -> World {
     let registry = Registry::new();
-    let (control_risk, control) = pair("control_risk", 8);
-    let (router_risk, router) = pair("router_risk", 64);
-    let (feed_risk, feed) = pair("feed_risk", 64);
-    let (entry_risk, entry) = pair("entry_risk", 64);
-    let (to_entry, risk_entry) = pair("risk_entry", slots_out);
-    let router_ring = RingConfig { name: "risk_router", slots: 32, backing: Backing::Heap };
-    let (sender, risk_router) = approved_ring(&router_ring).expect("a ring");
+    let (rings, ends) = rings(slots_out, 32);
     let log = Memory::default();
     (log.0.borrow_mut().ordinary, log.0.borrow_mut().reserved) = (100, 100);
-    let rings = RiskRings {
-        control_risk: control,
-        router_risk: router,
-        feed_risk: feed,
-        entry_risk: entry,
-        risk_entry: to_entry,
-        risk_router: sender,
-    };
     let engine = Engine::new(&config()).expect("valid");
     let summary = Arc::new(OnceLock::new());
     let mut agent =
         RiskAgent::new(engine, log.clone(), rings, Clock::start(), &registry, Arc::clone(&summary));
     agent.on_start(Nanos(1)).expect("starts");
     let desk = Desk::new(&config());
-    let mut world = World {
-        agent,
-        log,
-        control_risk,
-        router_risk,
-        feed_risk,
-        entry_risk,
-        risk_entry,
-        risk_router,
-        registry,
-        summary,
-        desk,
-    };
+    let mut world = World { agent, log, ends, registry, summary, desk };
     for input in opening() {
         world.put(input);
         world.agent.poll(Nanos(2)).expect("runs");
@@ -115,27 +80,7 @@ fn world(slots_out: usize) -> World {
 
 impl World {
     fn put(&mut self, input: impl Into<Journal>) {
-        let input = input.into();
-        let ring = if let Journal::KillCommand(_) = input {
-            &mut self.control_risk
-        } else if matches!(
-            input,
-            Journal::VenueExecution(_)
-                | Journal::VenueCancelReject(_)
-                | Journal::VenueLink(_)
-                | Journal::RouterRefusal(_)
-        ) {
-            &mut self.router_risk
-        } else if matches!(input, Journal::ReferencePrice(_) | Journal::FeedStatus(_)) {
-            &mut self.feed_risk
-        } else {
-            &mut self.entry_risk
-        };
-        let mut bytes = [0; 128];
-        let length = input.encode(&mut bytes);
-        let mut claim = ring.claim(length).expect("room");
-        claim.copy_from_slice(&bytes[..length]);
-        claim.commit();
+        self.ends.put(&input.into());
     }
 
     fn order(&mut self) -> OrderRequest {
@@ -158,18 +103,11 @@ impl World {
     }
 
     fn sent(&mut self) -> Vec<Approved> {
-        let mut sent = Vec::new();
-        while let Some(message) = self.risk_router.peek() {
-            sent.push(message);
-            self.risk_router.release();
-        }
-        sent
+        self.ends.sent()
     }
 
     fn told(&mut self) -> Vec<Journal> {
-        let mut told = Vec::new();
-        self.risk_entry.drain(64, |bytes| told.push(Journal::decode(bytes).expect("ours")));
-        told
+        self.ends.told()
     }
 }
 
@@ -211,6 +149,8 @@ fn executions_come_before_orders_and_commands_before_both() {
     let [Journal::OrderReport(report)] = world.told()[..] else { panic!("one report") };
     assert_eq!(report.deny_reason, DenyReason::KilledFirm.code());
     assert!(matches!(world.sent()[..], [Approved::Kill(_)]));
+    // What is counted is shown when there is nothing else to do.
+    world.poll(11);
     assert_eq!(world.shown("risk_kill_command_id"), 1);
 }
 
@@ -329,7 +269,7 @@ fn draining_refuses_cancels_and_waits_for_the_venue() {
 #[test]
 fn what_does_not_belong_in_a_ring_is_counted_and_skipped() {
     let mut world = world(32);
-    let mut claim = world.entry_risk.claim(5).expect("room");
+    let mut claim = world.ends.entry_risk.claim(5).expect("room");
     claim.copy_from_slice(b"hello");
     claim.commit();
     let order = world.order();

@@ -83,6 +83,23 @@ fn what_travels_in_rings_fits_a_slot() {
     }
 }
 
+fn nothing_of_the_buffer_survives<S: Schema>() {
+    for message in all_of::<S>(1) {
+        let [over_zeros, over_ones] = [0x00, 0xff].map(|stale| {
+            let mut buffer = [stale; 2 * SLOT_PAYLOAD_BYTES + HEADER_BYTES];
+            let length = message.encode(&mut buffer);
+            assert!(buffer[length..].iter().all(|&byte| byte == stale), "{message:?} keeps within");
+            buffer[..length].to_vec()
+        });
+        assert_eq!(over_zeros, over_ones, "{message:?}");
+    }
+}
+
+#[test]
+fn no_stale_byte_of_the_buffer_is_sent() {
+    for_every_schema!(nothing_of_the_buffer_survives);
+}
+
 fn extremes_round_trip<S: Schema>() {
     let i64_max = u64::try_from(i64::MAX).expect("positive");
     for number in [0, 1, u64::MAX, i64_max, i64_max + 1, i64_max - 1, u64::from(u32::MAX)] {

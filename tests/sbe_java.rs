@@ -229,12 +229,12 @@ fn fields_are_taken_from_how_a_message_prints() {
         id: 2,
         kill_scope: KillScope::Firm,
         kill_action: KillAction::Kill,
-        operator: [7; 16],
+        operator_name: [7; 16],
         reason: [8; 48],
     };
     let text = fields(&Journal::from(command));
     assert!(
-        text.starts_with("commandid=1 id=2 killscope=Firm killaction=Kill operator=7,7,7,"),
+        text.starts_with("commandid=1 id=2 killscope=Firm killaction=Kill operatorname=7,7,7,"),
         "{text}"
     );
     assert!(text.ends_with(",8,8"), "{text}");

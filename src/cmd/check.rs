@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::host::{self, Finding, Grade, Wants};
 
-/// The arguments of `postern check`.
+/// Checks whether this machine is fit for the configured layout: a line for each finding, with the remedy.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
     /// The configuration whose layout is checked; without it the default configuration.

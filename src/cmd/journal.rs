@@ -178,14 +178,15 @@ fn text_of(record: &Record<'_>) -> String {
     }
     match Journal::decode(record.payload) {
         Ok(Journal::KillCommand(command)) => {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+            let text =
+                |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned();
             format!(
                 "KillCommand {{ {:?} {:?} {}, command {}, by {:?}: {:?} }}",
                 command.kill_action,
                 command.kill_scope,
                 command.id,
                 command.command_id,
-                text(&command.operator),
+                text(&command.operator_name),
                 text(&command.reason)
             )
         }
@@ -445,11 +446,11 @@ mod tests {
             id: 2,
             kill_scope: KillScope::Firm,
             kill_action: KillAction::Kill,
-            operator: [b'a'; 16],
+            operator_name: [b'a'; 16],
             reason: [b' '; 48],
         };
         let (_, fields) = fields_of(&Journal::from(kill));
-        assert_eq!(fields["operator"].as_array().map(Vec::len), Some(16));
+        assert_eq!(fields["operator_name"].as_array().map(Vec::len), Some(16));
         assert_eq!(fields["kill_action"], "Kill");
     }
 }

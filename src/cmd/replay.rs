@@ -21,7 +21,7 @@ use crate::net::{CaptureSource, Datagram, DatagramHandler, Pace, PacketSource, P
 use crate::runtime::Clock;
 use crate::types::{ChannelId, Nanos, Price};
 
-/// What `postern replay` is asked to do.
+/// Reads a captured feed through decoder and book, as fast as possible, and prints what is in it.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:

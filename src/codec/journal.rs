@@ -322,7 +322,7 @@ messages! {
         kill_action: KillAction,
         ;
         /// Who.
-        operator: [u8; 16],
+        operator_name: [u8; 16],
         /// Why.
         reason: [u8; 48],
     }

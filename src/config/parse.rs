@@ -1,5 +1,6 @@
 //! Every section, key by key: ranges and forms here, relations between sections in `check`.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use toml::Spanned;
@@ -17,6 +18,8 @@ use crate::config::values;
 use crate::runtime::layout::Layout;
 use crate::types::{AccountId, ChannelId, InstrumentId, Qty, SessionId, Symbol, VenueId};
 
+/// Differences to UTC that time zones have, in minutes.
+const UTC_OFFSET_MINUTES: RangeInclusive<i16> = -720..=840;
 /// Largest number of a session, account, instrument, channel or venue.
 const ID_MAX: u32 = u32::MAX;
 /// A million and so many more in these ranges: far beyond use, near enough to catch a wrong unit.
@@ -316,6 +319,7 @@ fn channel(
     const CAPTURE: [&str; 2] = ["file", "pace"];
     let name = person_name(s, r);
     let stale_after_ms = s.integer(r, "stale_after_ms", 1..=HOUR_MS);
+    let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
     let source = match s.word(r, "source", &KINDS) {
         Some(SourceKind::Multicast) => {
             check::foreign(s, r, &CAPTURE, "source = \"multicast\"");
@@ -337,6 +341,7 @@ fn channel(
         name: name?,
         source: source?,
         stale_after_ms: stale_after_ms?,
+        utc_offset_minutes: utc_offset_minutes?,
     })
 }
 

@@ -165,6 +165,7 @@ fn channel(page: &mut Page, channel: &Channel) {
         }
     }
     page.raw("stale_after_ms", channel.stale_after_ms);
+    page.raw("utc_offset_minutes", channel.utc_offset_minutes);
 }
 
 fn instrument(page: &mut Page, instrument: &Instrument) {

@@ -227,6 +227,8 @@ pub struct Channel {
     pub source: Source,
     /// Silence after which its prices are stale, in milliseconds.
     pub stale_after_ms: u32,
+    /// Difference of the exchange's time zone to UTC, in minutes, −720 to 840.
+    pub utc_offset_minutes: i16,
 }
 
 /// `[[instrument]]`: what may be traded.

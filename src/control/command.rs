@@ -182,7 +182,7 @@ impl Request {
             id,
             kill_scope: scope.wire(),
             kill_action,
-            operator: fixed("operator", operator)?,
+            operator_name: fixed("operator", operator)?,
             reason: fixed("reason", reason)?,
         }))
     }
@@ -222,7 +222,7 @@ mod tests {
         let command = kill(line).expect("a request").expect("a kill");
         assert_eq!((command.id, command.kill_scope), (7, KillScope::Account));
         assert_eq!(command.kill_action, KillAction::KillAndCancel);
-        assert_eq!(&command.operator, b"ann\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(&command.operator_name, b"ann\0\0\0\0\0\0\0\0\0\0\0\0\0");
         assert!(command.reason.starts_with(b"runaway\0"));
         let line = r#"{"verb":"rearm","scope":"firm","operator":"ann","reason":"fixed"}"#;
         let command = kill(line).expect("a request").expect("a rearm");

@@ -12,7 +12,7 @@ use crate::runtime::{Agent, Clock, Fatal, Phase};
 use crate::session::{
     ServerAction, ServerConfig, ServerResponse, ServerSession, sequence_of, session_of,
 };
-use crate::telemetry::{Counter, Recorder, Registry};
+use crate::telemetry::{Counter, LinkGauge, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{LinkState, Nanos, SeqNum, SessionId, TerminationCode, UtcNanos};
 
@@ -48,6 +48,8 @@ pub struct SessionConfig<O> {
     pub server: ServerConfig,
     /// Where its reports go.
     pub reports: O,
+    /// Whether it is up, for whoever looks at the process's health.
+    pub link: LinkGauge,
 }
 
 /// Everything entry is built from.
@@ -142,7 +144,12 @@ impl<I: Inbound, O: Outbound> EntryAgent<I, O> {
             .map(|mut session| {
                 let retained = session.server.retained_reports.next_power_of_two();
                 session.server.retained_reports = retained;
-                Slot::new(ServerSession::new(session.server), session.reports, retained)
+                Slot::new(
+                    ServerSession::new(session.server),
+                    session.reports,
+                    session.link,
+                    retained,
+                )
             })
             .collect();
         slots.sort_by_key(|slot| slot.session.id());
@@ -302,7 +309,7 @@ impl<O: Outbound> Desk<O> {
             ServerAction::None => {}
             ServerAction::Up => {
                 self.telemetry.session_up_count.increment();
-                self.slots[index].link_pending = Some(LinkState::Up);
+                self.slots[index].tell(LinkState::Up);
                 self.flush_links();
             }
             ServerAction::Apply => self.apply(index, now, ingress, message),
@@ -492,7 +499,7 @@ impl<O: Outbound> Desk<O> {
 
     fn on_down(&mut self, index: usize) {
         self.telemetry.session_down_count.increment();
-        self.slots[index].link_pending = Some(LinkState::Down);
+        self.slots[index].tell(LinkState::Down);
         self.flush_links();
     }
 

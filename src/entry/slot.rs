@@ -6,6 +6,7 @@ use crate::codec::order_entry::{
 };
 use crate::entry::store::{REPORT_BYTES_MAX, ReportStore};
 use crate::session::ServerSession;
+use crate::telemetry::LinkGauge;
 use crate::transport::{OfferError, Outbound};
 use crate::types::{LinkState, Nanos, SeqNum};
 
@@ -31,17 +32,30 @@ pub(super) struct Slot<O> {
     pub(super) source: Option<i32>,
     /// What risk has still to be told.
     pub(super) link_pending: Option<LinkState>,
+    link: LinkGauge,
 }
 
 impl<O: Outbound> Slot<O> {
-    pub(super) fn new(session: ServerSession, reports: O, retained: u32) -> Slot<O> {
+    pub(super) fn new(
+        session: ServerSession,
+        reports: O,
+        link: LinkGauge,
+        retained: u32,
+    ) -> Slot<O> {
         Slot {
             session,
             reports,
             store: ReportStore::new(retained),
             source: None,
             link_pending: None,
+            link,
         }
+    }
+
+    /// The session came up or went down: risk is told as soon as its ring has room, everybody else at once.
+    pub(super) fn tell(&mut self, state: LinkState) {
+        self.link.set(state == LinkState::Up);
+        self.link_pending = Some(state);
     }
 
     /// Numbers and stores a report, to be sent by [`Slot::flush`].

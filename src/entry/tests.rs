@@ -1,5 +1,7 @@
 //! The agent between streams in memory on one side and its rings on the other.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 use crate::codec::Message;
 use crate::codec::journal::{Journal, OrderReport};
 use crate::codec::order_entry::{
@@ -9,7 +11,7 @@ use crate::entry::{EntryAgent, EntryConfig, EntryRefusal, EntryTelemetry, Sessio
 use crate::ring::{Backing, Consumer, Producer, RingConfig, ring};
 use crate::runtime::{Agent, Clock, Phase};
 use crate::session::{ClientAction, ClientConfig, ClientSession, ServerConfig, SessionKey};
-use crate::telemetry::Registry;
+use crate::telemetry::{Need, Registry};
 use crate::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use crate::transport::{Inbound, Outbound};
 use crate::types::{
@@ -52,7 +54,11 @@ impl Bench {
         };
         let entry = EntryAgent::new(EntryConfig {
             orders: orders_in,
-            sessions: vec![SessionConfig { server, reports: reports_out }],
+            sessions: vec![SessionConfig {
+                server,
+                reports: reports_out,
+                link: registry.link("session", Need::Optional),
+            }],
             entry_risk: to_risk,
             risk_entry: from_risk,
             clock,
@@ -146,7 +152,7 @@ impl Bench {
         .into()
     }
 
-    fn to_risk(&mut self) -> Vec<Journal> {
+    fn told_to_risk(&mut self) -> Vec<Journal> {
         let mut messages = Vec::new();
         self.entry_risk.drain(64, |bytes| messages.push(Journal::decode(bytes).expect("whole")));
         messages
@@ -157,7 +163,7 @@ impl Bench {
             Journal::SessionLink(link) => Some(link.link_state),
             _ => None,
         };
-        self.to_risk().iter().filter_map(link).collect()
+        self.told_to_risk().iter().filter_map(link).collect()
     }
 
     fn count(&self, name: &'static str) -> u64 {
@@ -200,7 +206,7 @@ fn an_order_reaches_risk_with_all_it_said() {
     let order = bench.order(100);
     bench.send(&order);
     bench.poll();
-    let [Journal::OrderRequest(request)] = bench.to_risk()[..] else { panic!("one request") };
+    let [Journal::OrderRequest(request)] = bench.told_to_risk()[..] else { panic!("one request") };
     assert_eq!((request.cl_ord_id, request.session_id), (ClOrdId(100), SESSION));
     assert_eq!((request.price, request.order_qty), (Some(Price::from_units(7)), 3));
     assert_eq!((request.security_id, request.account), (InstrumentId(4), AccountId(5)));
@@ -224,7 +230,7 @@ fn without_a_session_nothing_reaches_risk() {
     let order = bench.order(100);
     bench.send(&order);
     bench.poll();
-    assert_eq!(bench.to_risk(), []);
+    assert_eq!(bench.told_to_risk(), []);
     assert_eq!(bench.count("entry_wrong_source_count"), 1);
 }
 
@@ -250,12 +256,12 @@ fn bytes_that_are_no_message_are_refused_and_counted() {
         })
         .collect();
     assert_eq!(reasons, [1, 3, 7], "cut short, a version from the future, a side that is none");
-    assert_eq!(bench.to_risk(), []);
+    assert_eq!(bench.told_to_risk(), []);
     assert_eq!(bench.count("entry_decode_error_count"), 3);
     let order = bench.order(101);
     bench.send(&order);
     bench.poll();
-    assert_eq!(bench.to_risk().len(), 1, "the session goes on");
+    assert_eq!(bench.told_to_risk().len(), 1, "the session goes on");
 }
 
 #[test]
@@ -284,12 +290,12 @@ fn orders_wait_in_the_transport_while_risk_is_behind() {
     for _ in 0..5 {
         bench.poll();
     }
-    assert_eq!(bench.to_risk().len(), 3, "one slot is kept for a link that goes down");
+    assert_eq!(bench.told_to_risk().len(), 3, "one slot is kept for a link that goes down");
     assert!(bench.count("entry_ring_full_count") > 0);
     let mut rest = 0;
     for _ in 0..10 {
         bench.poll();
-        rest += bench.to_risk().len();
+        rest += bench.told_to_risk().len();
     }
     assert_eq!(rest, 7, "nothing is lost");
 }
@@ -345,7 +351,7 @@ fn a_publisher_that_goes_takes_its_session_down() {
     bench.orders = None;
     bench.poll();
     bench.poll();
-    let messages = bench.to_risk();
+    let messages = bench.told_to_risk();
     assert!(
         matches!(messages[0], Journal::OrderRequest(_)),
         "what it said before is applied first"
@@ -380,7 +386,7 @@ fn while_the_gateway_goes_down_only_cancels_pass() {
     };
     bench.send(&cancel.into());
     bench.poll();
-    assert!(matches!(bench.to_risk()[..], [Journal::CancelRequest(_)]));
+    assert!(matches!(bench.told_to_risk()[..], [Journal::CancelRequest(_)]));
     let told = bench.read();
     let [
         OrderEntry::BusinessMessageReject(BusinessMessageReject {

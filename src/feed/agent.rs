@@ -16,7 +16,7 @@ use crate::feed::tally::Tally;
 use crate::net::{Datagram, DatagramHandler, PacketSource, Polled};
 use crate::ring::Producer;
 use crate::runtime::{Agent, Clock, Fatal};
-use crate::telemetry::Registry;
+use crate::telemetry::{LinkGauge, Registry};
 use crate::transport::Outbound;
 use crate::types::{
     ChannelId, FeedState, InstrumentId, Nanos, Price, Side, Symbol, TradingStatus, UtcNanos,
@@ -116,6 +116,8 @@ struct Core<O> {
     clock: Clock,
     now: Nanos,
     unknown_channels: u64,
+    /// For whoever looks at the process's health; none or one for each channel.
+    links: Vec<LinkGauge>,
 }
 
 /// The agent. Subscribe the source to its groups before it is handed over.
@@ -166,7 +168,14 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
         out.define_all();
         FeedAgent {
             source,
-            core: Core { channels, out, clock, now: Nanos(0), unknown_channels: 0 },
+            core: Core {
+                channels,
+                out,
+                clock,
+                now: Nanos(0),
+                unknown_channels: 0,
+                links: Vec::new(),
+            },
             poll_budget: config.poll_budget,
             status_interval_ns: config.status_interval_ns,
             next_status: Nanos(0),
@@ -174,6 +183,13 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
             tally: Tally::new(registry),
             snapshot,
         }
+    }
+
+    /// The same, telling `links`, one for each channel in the order of the configuration, whether its channel is current.
+    #[must_use]
+    pub fn with_links(mut self, links: Vec<LinkGauge>) -> FeedAgent<S, O> {
+        self.core.links = links;
+        self
     }
 
     /// The books of each channel, in the order of the configuration.
@@ -313,6 +329,9 @@ impl<O: Outbound> Core<O> {
     #[cold]
     fn tell_state(&mut self, place: usize, state: FeedState) {
         self.channels[place].told = Some(state);
+        if let Some(link) = self.links.get(place) {
+            link.set(state == FeedState::Current);
+        }
         self.tell_risk(place, state);
         let channel_id = self.channels[place].id;
         let status = ChannelStatus { rpt_seq: 0, channel_id, channel_state: state };

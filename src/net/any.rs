@@ -49,19 +49,16 @@ impl PacketSource for AnySource {
     }
 }
 
-/// Sources polled one after the other, one a poll. Each is subscribed before it is put in.
+/// Sources of which every poll visits each, in their order. Each is subscribed before it is put in.
 #[derive(Debug)]
 pub struct SourceSet {
     sources: Vec<AnySource>,
-    next: usize,
-    /// Polls without a datagram in a row that ended in [`Polled::End`].
-    ended: usize,
 }
 
 impl SourceSet {
     /// The set of `sources`.
     pub const fn new(sources: Vec<AnySource>) -> SourceSet {
-        SourceSet { sources, next: 0, ended: 0 }
+        SourceSet { sources }
     }
 
     /// The sources.
@@ -84,19 +81,24 @@ impl PacketSource for SourceSet {
         }
     }
 
-    /// Polls the next source; the end is told when all of them, one after the other, have told theirs.
+    /// Polls every source for at most `budget` datagrams each. The set ends when all of its sources have; one without
+    /// sources has nothing that could end and is idle.
     #[inline]
     fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
-        let count = self.sources.len();
-        let Some(source) = self.sources.get_mut(self.next) else { return Ok(Polled::Idle) };
-        self.next = if self.next + 1 == count { 0 } else { self.next + 1 };
-        let polled = source.poll(budget, handler)?;
-        if polled != Polled::End {
-            self.ended = 0;
-            return Ok(polled);
+        let mut taken = 0;
+        let mut is_over = !self.sources.is_empty();
+        for source in &mut self.sources {
+            match source.poll(budget, handler)? {
+                Polled::Got(count) => taken += count,
+                Polled::Idle => is_over = false,
+                Polled::End => {}
+            }
         }
-        self.ended = (self.ended + 1).min(count);
-        Ok(if self.ended == count { Polled::End } else { Polled::Idle })
+        Ok(match (taken, is_over) {
+            (0, true) => Polled::End,
+            (0, false) => Polled::Idle,
+            (count, _) => Polled::Got(count),
+        })
     }
 
     fn drops(&self) -> u64 {
@@ -113,6 +115,7 @@ mod tests {
     use crate::net::capture::Capture;
     use crate::net::replay::Pace;
     use crate::net::source::Datagram;
+    use crate::net::udp::UdpSourceConfig;
 
     struct Seen(Vec<u32>);
 
@@ -133,12 +136,26 @@ mod tests {
     }
 
     #[test]
-    fn sources_take_turns_and_the_set_ends_when_all_have() {
+    fn every_poll_visits_all_sources_and_the_set_ends_when_they_have() {
         let mut set = SourceSet::new(vec![capture(1, 3), capture(2, 1)]);
         let mut seen = Seen(Vec::new());
-        let polled: Vec<Polled> = (0..6).map(|_| set.poll(2, &mut seen).expect("polls")).collect();
+        let polled: Vec<Polled> = (0..4).map(|_| set.poll(2, &mut seen).expect("polls")).collect();
         assert_eq!(seen.0, [1, 1, 2, 1]);
-        let (got, idle, end) = (Polled::Got, Polled::Idle, Polled::End);
-        assert_eq!(polled, [got(2), got(1), got(1), idle, end, end]);
+        let (got, end) = (Polled::Got, Polled::End);
+        assert_eq!(polled, [got(3), got(1), end, end]);
+    }
+
+    #[test]
+    fn a_set_goes_on_while_one_source_may_have_more() {
+        let mut seen = Seen(Vec::new());
+        let socket = KernelUdpSource::new(UdpSourceConfig {
+            interface: Ipv4Addr::LOCALHOST,
+            receive_buffer_bytes: 65_536,
+            timestamps: false,
+        });
+        for sources in [Vec::new(), vec![capture(1, 0), AnySource::Kernel(socket)]] {
+            let mut set = SourceSet::new(sources);
+            assert_eq!(set.poll(2, &mut seen).expect("polls"), Polled::Idle);
+        }
     }
 }

@@ -25,6 +25,8 @@ use crate::types::{DenyReason, Nanos, RequestKind};
 const EXECUTIONS_PER_CYCLE: usize = 64;
 /// Prices and statuses taken in one duty cycle.
 const PRICES_PER_CYCLE: usize = 256;
+/// The longest the counters lag behind, in nanoseconds.
+const SHOW_NS: u64 = 1_000_000;
 /// Requests taken in one duty cycle.
 const REQUESTS_PER_CYCLE: usize = 64;
 /// Records of a new order or replace: price, status, request, decision.
@@ -74,6 +76,10 @@ pub struct RiskAgent<L> {
     /// Kill switches that the router has still to be told of.
     notices: Vec<KillNotice>,
     drain_asked: bool,
+    /// Whether anything happened since the counters were brought up to date.
+    has_news: bool,
+    /// When they are next, even if risk is never idle.
+    next_show: Nanos,
     summary: Arc<OnceLock<RiskSummary>>,
 }
 
@@ -98,6 +104,8 @@ impl<L: DecisionLog> RiskAgent<L> {
             metrics: Metrics::new(registry),
             notices: Vec::new(),
             drain_asked: false,
+            has_news: false,
+            next_show: Nanos(0),
             summary,
         }
     }
@@ -302,7 +310,12 @@ impl<L: DecisionLog> Agent for RiskAgent<L> {
         work += self.prices(now);
         work += self.sweep(now);
         work += self.requests(now);
-        if work > 0 {
+        // The counters are brought up to date when there is nothing else to do, so that no order waits for it; a risk that is
+        // never idle does it now and then all the same.
+        self.has_news |= work > 0;
+        if self.has_news && (work == 0 || now >= self.next_show) {
+            self.has_news = false;
+            self.next_show = now.plus(SHOW_NS);
             self.metrics.show(&self.engine);
         }
         Ok(work)

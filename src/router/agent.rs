@@ -13,7 +13,7 @@ use crate::router::table::OrderTable;
 use crate::router::venue::VenueLine;
 use crate::runtime::{Agent, Clock, Fatal, Phase};
 use crate::session::{ClientAction, ClientConfig, ClientResponse, ClientState, session_of};
-use crate::telemetry::{Counter, Recorder, Registry};
+use crate::telemetry::{Counter, LinkGauge, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{
     CancelRejectTo, DenyReason, ExecType, InstrumentId, LinkState, Nanos, OrderId, Qty,
@@ -47,6 +47,8 @@ pub struct VenueConfig<I, O> {
     pub orders: O,
     /// Where reports come from.
     pub reports: I,
+    /// Whether the session is up, for whoever looks at the process's health.
+    pub link: LinkGauge,
 }
 
 /// Everything the router is built from.
@@ -142,6 +144,7 @@ struct Floor<O> {
     lines: Vec<VenueLine<O>>,
     /// What risk has still to be told of each venue.
     link_pending: Vec<Option<LinkState>>,
+    links: Vec<LinkGauge>,
     refused_until: Vec<Nanos>,
     routes: Vec<(InstrumentId, usize)>,
     table: OrderTable<Entry>,
@@ -163,9 +166,11 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
     pub fn new(config: RouterConfig<I, O>) -> RouterAgent<I, O> {
         let mut lines = Vec::new();
         let mut reports = Vec::new();
+        let mut links = Vec::new();
         for venue in config.venues {
             lines.push(VenueLine::new(venue.venue, venue.session, venue.orders));
             reports.push(venue.reports);
+            links.push(venue.link);
         }
         let mut routes: Vec<(InstrumentId, usize)> = config
             .routes
@@ -178,6 +183,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
         routes.sort_unstable();
         let floor = Floor {
             link_pending: vec![None; lines.len()],
+            links,
             refused_until: vec![Nanos(0); lines.len()],
             lines,
             routes,
@@ -673,6 +679,7 @@ impl<O: Outbound> Floor<O> {
     }
 
     fn tell(&mut self, line: usize, state: LinkState) {
+        self.links[line].set(state == LinkState::Up);
         self.link_pending[line] = Some(state);
         self.flush_links();
     }

@@ -1,5 +1,7 @@
 //! The agent between its rings and a venue session over streams in memory; the venue's side of the session is the real one.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
+
 use crate::codec::journal::{ApprovedCancel, ApprovedOrder, ApprovedReplace, Journal, KillNotice};
 use crate::codec::order_entry::{ExecutionReport, OrderCancelReject, OrderEntry};
 use crate::gate::{ApprovedSender, approved_ring};
@@ -7,7 +9,7 @@ use crate::ring::{Backing, Consumer, RingConfig, ring};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::{Agent, Clock, Phase};
 use crate::session::{ClientConfig, ServerAction, ServerConfig, ServerSession, SessionKey};
-use crate::telemetry::Registry;
+use crate::telemetry::{Need, Registry};
 use crate::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use crate::transport::{Inbound, Outbound};
 use crate::types::{
@@ -47,7 +49,13 @@ impl Bench {
             retry_ns: u64::MAX,
         };
         let router = RouterAgent::new(RouterConfig {
-            venues: vec![VenueConfig { venue: VENUE, session, orders, reports }],
+            venues: vec![VenueConfig {
+                venue: VENUE,
+                session,
+                orders,
+                reports,
+                link: registry.link("venue", Need::Required),
+            }],
             routes: vec![(InstrumentId(4), VENUE)],
             open_orders_max,
             risk_router,
@@ -89,7 +97,7 @@ impl Bench {
             assert_eq!(self.venue_reads(), []);
         }
         self.poll();
-        let up = self.to_risk();
+        let up = self.told_to_risk();
         assert!(matches!(up[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up));
     }
 
@@ -166,7 +174,7 @@ impl Bench {
         self.venue_sends(&reject.into());
     }
 
-    fn to_risk(&mut self) -> Vec<Journal> {
+    fn told_to_risk(&mut self) -> Vec<Journal> {
         let mut messages = Vec::new();
         self.router_risk.drain(64, |bytes| messages.push(Journal::decode(bytes).expect("whole")));
         messages
@@ -179,7 +187,7 @@ impl Bench {
             }
             _ => None,
         };
-        self.to_risk().iter().filter_map(refusal).collect()
+        self.told_to_risk().iter().filter_map(refusal).collect()
     }
 
     fn count(&self, name: &'static str) -> u64 {
@@ -227,7 +235,7 @@ fn an_order_goes_out_and_its_executions_come_back() {
     bench.execution(1, ExecType::New, 0);
     bench.execution(1, ExecType::Trade, 10);
     bench.poll();
-    let told = bench.to_risk();
+    let told = bench.told_to_risk();
     let kinds: Vec<ExecType> = told
         .iter()
         .map(|m| match m {
@@ -261,7 +269,7 @@ fn cancels_and_replaces_name_the_order() {
     bench.cancel_reject(1, CancelRejectTo::Cancel);
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueCancelReject(m)] if m.cxl_rej_reason == 4)
+        matches!(bench.told_to_risk()[..], [Journal::VenueCancelReject(m)] if m.cxl_rej_reason == 4)
     );
 }
 
@@ -342,7 +350,7 @@ fn a_venue_that_goes_is_told_and_its_orders_stay_open() {
     bench.poll();
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
     );
     assert_eq!(bench.count("router_open_order_count"), 1, "its fate is not known");
     bench.approved.order(&order(2, bench.now)).expect("room");
@@ -361,7 +369,7 @@ fn a_venue_that_ends_the_session_is_asked_again_and_what_was_missed_comes() {
     let missed = bench.venue.take_number(bench.now);
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Down)
     );
     while !bench.venue.is_established() {
         bench.poll();
@@ -369,7 +377,7 @@ fn a_venue_that_ends_the_session_is_asked_again_and_what_was_missed_comes() {
     }
     bench.poll();
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up)
+        matches!(bench.told_to_risk()[..], [Journal::VenueLink(link)] if link.link_state == LinkState::Up)
     );
     assert_eq!(missed, SeqNum(1));
     let mut asked = Vec::new();
@@ -419,7 +427,7 @@ fn bytes_from_the_venue_that_are_no_message_are_counted() {
     }
     bench.poll();
     assert_eq!(bench.count("router_decode_error_count"), 5);
-    assert_eq!(bench.to_risk(), []);
+    assert_eq!(bench.told_to_risk(), []);
 }
 
 #[test]
@@ -429,7 +437,7 @@ fn a_report_about_an_order_that_is_not_open_is_counted_and_passed_on() {
     bench.poll();
     assert_eq!(bench.count("router_unknown_order_count"), 1);
     assert!(
-        matches!(bench.to_risk()[..], [Journal::VenueExecution(m)] if m.order_id == OrderId(42))
+        matches!(bench.told_to_risk()[..], [Journal::VenueExecution(m)] if m.order_id == OrderId(42))
     );
 }
 
@@ -452,7 +460,11 @@ fn an_answer_to_a_request_that_crossed_the_end_is_late_and_no_stranger() {
     bench.cancel_reject(2, CancelRejectTo::Replace);
     bench.poll();
     let rejects = |message: &Journal| matches!(message, Journal::VenueCancelReject(_));
-    assert_eq!(bench.to_risk().iter().filter(|m| rejects(m)).count(), 2, "risk must answer them");
+    assert_eq!(
+        bench.told_to_risk().iter().filter(|m| rejects(m)).count(),
+        2,
+        "risk must answer them"
+    );
     assert_eq!(bench.count("router_late_answer_count"), 2);
     assert_eq!(bench.count("router_unknown_order_count"), 0);
     assert_eq!(bench.count("router_anomaly_count"), 0);

@@ -37,17 +37,18 @@ use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter};
+use crate::net::SourceSet;
 use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
-use crate::telemetry::Registry;
-use crate::topology::sources::Sources;
+use crate::session::ServerConfig;
+use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
-use crate::types::{Nanos, UtcNanos};
+use crate::types::Nanos;
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -206,7 +207,7 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
-    sessions: Vec<(crate::session::ServerConfig, config::Stream)>,
+    sessions: Vec<(config::Session, ServerConfig)>,
     entry_risk: Producer,
     risk_entry: Consumer,
 }
@@ -228,10 +229,11 @@ struct RouterSeed {
 
 struct FeedSeed {
     config: FeedConfig,
-    sources: Sources,
+    sources: SourceSet,
     market_data: config::Stream,
     feed_risk: Producer,
     books: Arc<OnceLock<BooksSnapshot>>,
+    links: Vec<LinkGauge>,
 }
 
 /// Builds every ring and gives its two ends to the two agents it joins.
@@ -255,7 +257,7 @@ fn seeds(
         RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
 
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
-    let (sources, source_remarks) = Sources::open(config).map_err(WiringError)?;
+    let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
     let seeds = Seeds {
         entry: Some(EntrySeed {
@@ -263,7 +265,7 @@ fn seeds(
             sessions: config
                 .sessions
                 .iter()
-                .map(|session| (settings::session(config, session), session.reports.clone()))
+                .map(|session| (session.clone(), settings::session(config, session)))
                 .collect(),
             entry_risk: entry_risk_in,
             risk_entry: risk_entry_out,
@@ -282,11 +284,16 @@ fn seeds(
             router_risk: router_risk_in,
         }),
         feed: Some(FeedSeed {
-            config: settings::feed(config, midnight(clock)),
+            config: settings::feed(config, clock.utc(clock.now())),
             sources,
             market_data: config.market_data.stream.clone(),
             feed_risk: feed_risk_in,
             books: Arc::clone(&outcome.books),
+            links: config
+                .channels
+                .iter()
+                .map(|channel| registry.link(&format!("feed {}", channel.name), Need::Required))
+                .collect(),
         }),
         journal: Some(journal_agent),
     };
@@ -329,13 +336,6 @@ fn risk_and_journal(
     let (writer, agent) =
         journal::open(&journal, now, clock.utc(now), registry).map_err(|error| at(&error))?;
     Ok((engine, writer, agent, remarks))
-}
-
-/// Midnight UTC of today, from which a feed's times of day count.
-fn midnight(clock: Clock) -> UtcNanos {
-    const DAY_NS: u64 = 86_400_000_000_000;
-    let utc = clock.utc(clock.now()).0;
-    UtcNanos(utc - utc % DAY_NS)
 }
 
 /// A thread of the plan with its agents.
@@ -415,8 +415,13 @@ fn entry(
     let Some(seed) = seed else { return Ok(None) };
     let orders = subscription(client, &seed.entry)?;
     let mut sessions = Vec::new();
-    for (server, reports) in seed.sessions {
-        sessions.push(SessionConfig { server, reports: publication(client, &reports)? });
+    for (session, server) in seed.sessions {
+        sessions.push(SessionConfig {
+            server,
+            reports: publication(client, &session.reports)?,
+            // A strategy may come and go as it likes.
+            link: registry.link(&format!("session {}", session.name), Need::Optional),
+        });
     }
     let agent = EntryAgent::new(EntryConfig {
         orders,
@@ -448,6 +453,7 @@ fn router(
             session: settings::venue(venue),
             orders: publication(client, &venue.orders)?,
             reports: subscription(client, &venue.reports)?,
+            link: registry.link(&format!("venue {}", venue.name), Need::Required),
         });
     }
     let agent = RouterAgent::new(RouterConfig {
@@ -480,7 +486,7 @@ fn feed(
         clock,
         seed.books,
     );
-    Ok(Some(AgentSlot::new(agent)))
+    Ok(Some(AgentSlot::new(agent.with_links(seed.links))))
 }
 
 fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publication, StartError> {

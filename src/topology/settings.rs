@@ -138,8 +138,8 @@ fn risk_instrument(instrument: &config::Instrument) -> risk::InstrumentConfig {
 
 fn risk_account(config: &Config, account: &config::Account) -> risk::AccountConfig {
     let limits = risk::PositionLimits {
-        long_max: i64::try_from(account.max_long).ok(),
-        short_max: i64::try_from(account.max_short).ok(),
+        long_max: Some(account.max_long),
+        short_max: Some(account.max_short),
     };
     risk::AccountConfig {
         id: account.id,
@@ -183,8 +183,8 @@ pub(super) fn journal(config: &Config, digest: [u8; 32]) -> JournalConfig {
     }
 }
 
-/// The market data agent. `midnight` is that of the exchanges' day.
-pub(super) fn feed(config: &Config, midnight: UtcNanos) -> FeedConfig {
+/// The market data agent. The day it is at each exchange `now` is the one its times count in.
+pub(super) fn feed(config: &Config, now: UtcNanos) -> FeedConfig {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = |channel: &config::Channel| BooksConfig {
         books_max: config.instruments.iter().filter(|i| i.channel == channel.id).count().max(1),
@@ -203,7 +203,7 @@ pub(super) fn feed(config: &Config, midnight: UtcNanos) -> FeedConfig {
                     stale_after_ns: u64::from(channel.stale_after_ms) * 1_000_000,
                     books: limits(channel),
                 },
-                midnight,
+                midnight: now.midnight(channel.utc_offset_minutes),
             })
             .collect(),
         instruments: config
@@ -259,5 +259,28 @@ pub(super) fn wants(config: &Config, plan: &Plan) -> Wants {
         aeron_dir: aeron.directory.clone(),
         aeron_bytes: aeron.needed_bytes(),
         ..Wants::of_plan(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_counts_from_its_own_midnight() {
+        let channel = |id: u32, rest: &str| {
+            format!(
+                "[[channel]]\nid = {id}\nname = \"c{id}\"\nsource = \"capture\"\nfile = \"day.pcap\"\n\
+                 pace = \"fast\"\nstale_after_ms = 3000\n{rest}"
+            )
+        };
+        let text = channel(1, "") + &channel(2, "utc_offset_minutes = -300\n");
+        let config = Config::from_toml("x.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        // 2020-01-30T00:00:00Z, and four hours later: in New York it is still the 29th.
+        const MIDNIGHT_NS: u64 = 1_580_342_400_000_000_000;
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        let feed = feed(&config, UtcNanos(MIDNIGHT_NS + 4 * HOUR_NS));
+        let midnights: Vec<UtcNanos> = feed.channels.iter().map(|c| c.midnight).collect();
+        assert_eq!(midnights, [UtcNanos(MIDNIGHT_NS), UtcNanos(MIDNIGHT_NS - 19 * HOUR_NS)]);
     }
 }

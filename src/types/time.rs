@@ -38,9 +38,51 @@ impl Nanos {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UtcNanos(pub u64);
 
+impl UtcNanos {
+    /// The midnight that the current day began with, in a time zone `utc_offset_minutes` ahead of UTC. Saturates at 1970
+    /// and at 2554. A day is 24 hours: where the clocks changed since, the answer counts from the new time's midnight, as
+    /// exchanges that stamp in local time do, since they change at night and on weekends.
+    pub fn midnight(self, utc_offset_minutes: i16) -> UtcNanos {
+        const MINUTE_NS: i128 = 60_000_000_000;
+        const DAY_NS: i128 = 1_440 * MINUTE_NS;
+        let offset_ns = i128::from(utc_offset_minutes) * MINUTE_NS;
+        let local = i128::from(self.0) + offset_ns;
+        let midnight = local - local.rem_euclid(DAY_NS) - offset_ns;
+        UtcNanos(u64::try_from(midnight).unwrap_or(0))
+    }
+}
+
 impl fmt::Display for UtcNanos {
     /// Seconds and nine digits: `1580371200.000000001`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    /// 2020-01-30T00:00:00Z.
+    const THURSDAY: UtcNanos = UtcNanos(1_580_342_400_000_000_000);
+
+    #[test]
+    fn midnight_is_that_of_the_time_zone() {
+        let at = |hour: u64| UtcNanos(THURSDAY.0 + hour * HOUR_NS);
+        for (now, utc_offset_minutes, midnight) in [
+            (at(0), 0, at(0)),
+            (UtcNanos(at(24).0 - 1), 0, at(0)),
+            // New York's Thursday begins and ends five hours after that of UTC.
+            (at(5), -300, at(5)),
+            (UtcNanos(at(29).0 - 1), -300, at(5)),
+            (at(29), -300, at(29)),
+            // Tokyo is in Thursday while UTC has Wednesday.
+            (UtcNanos(at(0).0 - 9 * HOUR_NS), 540, UtcNanos(at(0).0 - 9 * HOUR_NS)),
+            (UtcNanos(at(15).0 - 1), 540, UtcNanos(at(0).0 - 9 * HOUR_NS)),
+            (UtcNanos(HOUR_NS), 540, UtcNanos(0)),
+        ] {
+            assert_eq!(now.midnight(utc_offset_minutes), midnight, "{now} at {utc_offset_minutes}");
+        }
     }
 }

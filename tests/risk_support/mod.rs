@@ -1,6 +1,8 @@
 //! What the tests of risk and journal share: a small market, recorded effects, and a source of random inputs.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod rings;
+
 use postern::codec::journal::{
     ApprovedCancel, ApprovedOrder, ApprovedReplace, CancelRejectReport, CancelRequest, Decision,
     FeedStatus, Journal, KillCommand, KillNotice, MassCancelReport, MassCancelRequest, OrderReport,
@@ -289,7 +291,7 @@ pub fn kill(kill_scope: KillScope, id: u32, kill_action: KillAction) -> KillComm
         id,
         kill_scope,
         kill_action,
-        operator: *b"officer         ",
+        operator_name: *b"officer\0\0\0\0\0\0\0\0\0",
         reason: [b' '; 48],
     }
 }

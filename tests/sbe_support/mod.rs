@@ -216,7 +216,7 @@ schema!(Journal, "journal", 7103, j, {
     MassCancelReport { cl_ord_id ingress_time session_id total_affected_orders sent_delta }
     ReferencePrice { bid_px offer_px ingress_time security_id channel_id }
     FeedStatus { ingress_time channel_id feed_state }
-    KillCommand { command_id id kill_scope kill_action ; ascii operator ascii reason }
+    KillCommand { command_id id kill_scope kill_action ; ascii operator_name ascii reason }
     SegmentStart { segment_number first_record utc_time monotonic_time ; bytes config_digest }
     Decision { order_id cl_ord_id reference_px limit_value value session_id deny_reason decision_kind }
 });

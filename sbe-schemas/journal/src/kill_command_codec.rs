@@ -114,14 +114,14 @@ pub mod encoder {
         }
 
         #[inline]
-        pub fn operator_at(&mut self, index: usize, value: u8) -> &mut Self {
+        pub fn operator_name_at(&mut self, index: usize, value: u8) -> &mut Self {
             let offset = self.offset + 14;
             let buf = self.get_buf_mut();
             buf.put_u8_at(offset + index, value);
             self
         }
 
-        /// primitive array field 'Operator'
+        /// primitive array field 'OperatorName'
         /// - min value: 32
         /// - max value: 126
         /// - null value: 0_u8
@@ -131,7 +131,7 @@ pub mod encoder {
         /// - encodedLength: 16
         /// - version: 0
         #[inline]
-        pub fn operator(&mut self, value: &[u8]) -> &mut Self {
+        pub fn operator_name(&mut self, value: &[u8]) -> &mut Self {
             debug_assert_eq!(16, value.len());
             let offset = self.offset + 14;
             let buf = self.get_buf_mut();
@@ -139,7 +139,7 @@ pub mod encoder {
             self
         }
 
-        /// primitive array field 'Operator' from an Iterator
+        /// primitive array field 'OperatorName' from an Iterator
         /// - min value: 32
         /// - max value: 126
         /// - null value: 0_u8
@@ -149,7 +149,7 @@ pub mod encoder {
         /// - encodedLength: 16
         /// - version: 0
         #[inline]
-        pub fn operator_from_iter(&mut self, iter: impl Iterator<Item = u8>) -> &mut Self {
+        pub fn operator_name_from_iter(&mut self, iter: impl Iterator<Item = u8>) -> &mut Self {
             let offset = self.offset + 14;
             let buf = self.get_buf_mut();
             for (i, v) in iter.enumerate() {
@@ -158,7 +158,7 @@ pub mod encoder {
             self
         }
 
-        /// primitive array field 'Operator' with zero padding
+        /// primitive array field 'OperatorName' with zero padding
         /// - min value: 32
         /// - max value: 126
         /// - null value: 0_u8
@@ -168,9 +168,9 @@ pub mod encoder {
         /// - encodedLength: 16
         /// - version: 0
         #[inline]
-        pub fn operator_zero_padded(&mut self, value: &[u8]) -> &mut Self {
+        pub fn operator_name_zero_padded(&mut self, value: &[u8]) -> &mut Self {
             let iter = value.iter().copied().chain(std::iter::repeat(0_u8)).take(16);
-            self.operator_from_iter(iter);
+            self.operator_name_from_iter(iter);
             self
         }
 
@@ -338,7 +338,7 @@ pub mod decoder {
         }
 
         #[inline]
-        pub fn operator(&self) -> [u8; 16] {
+        pub fn operator_name(&self) -> [u8; 16] {
             let buf = self.get_buf();
             ReadBuf::get_bytes_at(buf.data, self.offset + 14)
         }
