@@ -7,7 +7,9 @@ mod support;
 
 use std::process::Command;
 
-use daemon::{Daemon, INSTRUMENT, Options, SESSION, STRATEGY_KEY, Setup, World, client_config, command};
+use daemon::{
+    Daemon, INSTRUMENT, Options, SESSION, STRATEGY_KEY, Setup, World, client_config, command,
+};
 use postern::codec::order_entry::{NewOrderSingle, Sequence};
 use postern::codec::{DecodeError, Message};
 use postern::session::{ClientAction, ClientSession};
@@ -75,9 +77,7 @@ fn what_cannot_be_understood_is_counted_and_answered() {
     let mut bytes = vec![0; Sequence::BYTES];
     stranger.encode(&mut bytes);
     world.strategy.raw.push(bytes);
-    world.until("count", |_| {
-        (daemon.counter("entry_unknown_session_count") == 1).then_some(())
-    });
+    world.until("count", |_| (daemon.counter("entry_unknown_session_count") == 1).then_some(()));
     world.round_trip();
 }
 
@@ -268,8 +268,7 @@ fn a_full_disk_refuses_orders_and_lets_cancels_pass() {
             command.args(NAMESPACE);
         }
     };
-    let setup =
-        Setup::new(Options { journal: "segment_bytes = 1048576", ..Options::default() });
+    let setup = Setup::new(Options { journal: "segment_bytes = 1048576", ..Options::default() });
     std::fs::create_dir(setup.path("journal")).expect("made");
     let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
     let mut probe = Command::new("unshare");

@@ -169,7 +169,9 @@ fn resident(pid: u32, setup: &Setup) -> BTreeMap<&'static str, u64> {
         if first.contains('-') && !first.ends_with(':') {
             let name = words.nth(4).unwrap_or_default();
             kind = match name {
-                _ if name.starts_with(&aeron) && name.ends_with(".logbuffer") => "Aeron log buffers",
+                _ if name.starts_with(&aeron) && name.ends_with(".logbuffer") => {
+                    "Aeron log buffers"
+                }
                 _ if name.starts_with(&aeron) => "Aeron driver files",
                 _ if name.starts_with(&journal) => "journal segments",
                 "[heap]" => "heap",
@@ -197,7 +199,12 @@ fn at_rest_it_holds_no_more_than_64_mib_beyond_log_buffers() {
         .lines()
         .filter(|line| {
             let key = line.split(' ').next().unwrap_or_default();
-            let sizes = ["socket_buffer_bytes", "driver_timeout_ms", "client_liveness_ms", "duplicate_count"];
+            let sizes = [
+                "socket_buffer_bytes",
+                "driver_timeout_ms",
+                "client_liveness_ms",
+                "duplicate_count",
+            ];
             !key.ends_with("_idle") && !sizes.contains(&key)
         })
         .map(str::to_owned)

@@ -233,6 +233,12 @@ impl<I: Inbound, O: Outbound> Agent for StrategyAgent<I, O> {
         }
     }
 
+    /// The gateway cancels what is open when it goes down; its word may be late, as where a datagram was lost.
+    fn is_drained(&self) -> bool {
+        let is_told = self.desk.account.is_settled() && self.desk.account.resting() == 0;
+        is_told || !self.desk.session.is_established()
+    }
+
     fn on_close(&mut self, _now: Nanos) {
         let account = std::mem::replace(&mut self.desk.account, Account::new(0));
         // Set once: an agent is closed once.

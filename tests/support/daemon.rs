@@ -26,7 +26,9 @@ use postern::sim::background::{Background, RandomFlow, RandomFlowConfig, RandomS
 use postern::sim::matching::VenueInstrument;
 use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
-use postern::transport::{AeronConfig, Client, Inbound, OfferError, Outbound, Publication, Subscription};
+use postern::transport::{
+    AeronConfig, Client, Inbound, OfferError, Outbound, Publication, Subscription,
+};
 use postern::types::{
     AccountId, ClOrdId, ExecType, InstrumentId, OrdType, Price, SessionId, Side, Symbol,
     TimeInForce, UtcNanos,
@@ -103,7 +105,8 @@ impl Setup {
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let name = format!("postern-daemon-{}-{number}", std::process::id());
         let group = |last| {
-            let [high, low] = u16::try_from(std::process::id() % 65_000).expect("below").to_be_bytes();
+            let [high, low] =
+                u16::try_from(std::process::id() % 65_000).expect("below").to_be_bytes();
             Ipv4Addr::new(239, high, low, last)
         };
         let last = u8::try_from(2 * number % 250 + 1).expect("below 252");
@@ -139,14 +142,16 @@ impl Setup {
     /// Writes a file that only its owner may read.
     pub fn write(&self, name: &str, text: &str) {
         let mut options = File::options();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
+        let file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
         file.expect("a file").write_all(text.as_bytes()).expect("written");
     }
 
     /// The configuration as one would write it by hand.
     pub fn text(&self) -> String {
         let Setup { aeron, orders, reports, venue_orders, venue_reports, feed, http, .. } = self;
-        let Options { layout, driver, runtime, aeron: more_aeron, journal, more, .. } = self.options;
+        let Options { layout, driver, runtime, aeron: more_aeron, journal, more, .. } =
+            self.options;
         format!(
             r#"[gateway]
 name = "test"
@@ -313,7 +318,8 @@ impl Daemon {
 
     pub fn get_text(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -158,9 +158,13 @@ impl World {
         let strategy = self.strategy(args);
         let channels = Channels::of(&self.config);
         let streams = Streams::of(&self.config);
+        let buffer_bytes = usize::try_from(self.config.aeron.socket_buffer_bytes)
+            .map_err(|_| "a socket buffer beyond all memory")?;
         let aeron = AeronConfig {
             directory: memory_of(&self.directory, "world"),
             streams_max: 16,
+            socket_send_bytes: buffer_bytes,
+            socket_receive_bytes: buffer_bytes,
             driver_timeout_ms: u64::from(self.config.aeron.driver_timeout_ms),
             client_liveness_ms: u64::from(self.config.aeron.client_liveness_ms),
             ..AeronConfig::default()
