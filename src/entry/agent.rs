@@ -14,7 +14,7 @@ use crate::session::{
 };
 use crate::telemetry::{Counter, LinkGauge, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
-use crate::types::{LinkState, Nanos, SeqNum, SessionId, TerminationCode, UtcNanos};
+use crate::types::{ClOrdId, LinkState, Nanos, SeqNum, SessionId, TerminationCode, UtcNanos};
 
 /// Messages read from the transport in one duty cycle: few, so that the first order of a burst does not wait for the
 /// last to be decoded before risk sees it.
@@ -48,6 +48,8 @@ pub struct SessionConfig<O> {
     pub server: ServerConfig,
     /// Where its reports go.
     pub reports: O,
+    /// The largest ClOrdID it used in earlier runs; 0 is none. A strategy is told when its session comes up.
+    pub last_cl_ord_id: ClOrdId,
     /// Whether it is up, for whoever looks at the process's health.
     pub link: LinkGauge,
 }
@@ -144,12 +146,9 @@ impl<I: Inbound, O: Outbound> EntryAgent<I, O> {
             .map(|mut session| {
                 let retained = session.server.retained_reports.next_power_of_two();
                 session.server.retained_reports = retained;
-                Slot::new(
-                    ServerSession::new(session.server),
-                    session.reports,
-                    session.link,
-                    retained,
-                )
+                let mut server = ServerSession::new(session.server);
+                server.restore(session.last_cl_ord_id);
+                Slot::new(server, session.reports, session.link, retained)
             })
             .collect();
         slots.sort_by_key(|slot| slot.session.id());

@@ -27,6 +27,7 @@
 mod settings;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -42,13 +43,15 @@ use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
-use crate::runtime::{Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec};
+use crate::runtime::{
+    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, Phase, StartError, ThreadSpec,
+};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{
     AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
 };
-use crate::types::Nanos;
+use crate::types::{ClOrdId, Nanos};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +78,7 @@ pub struct Gateway {
     pub control: ControlConfig,
     /// What the run will have come to.
     pub outcome: Outcome,
-    /// What the operator should know.
+    /// What the operator should know besides the plan's own remarks.
     pub remarks: Vec<String>,
     /// A media driver with threads of its own, to be kept until the end.
     pub driver: Option<Driver>,
@@ -141,7 +144,6 @@ pub fn gateway(
         let extra = if has_orders { extra.take() } else { None };
         threads.push(thread(planned, &mut seeds, &aeron, registry, extra));
     }
-    let remarks = plan.remarks.iter().cloned().chain(remarks).collect();
     let control = settings::control(config);
     Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
 }
@@ -207,7 +209,7 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
-    sessions: Vec<(config::Session, ServerConfig)>,
+    sessions: Vec<(config::Session, ServerConfig, ClOrdId)>,
     entry_risk: Producer,
     risk_entry: Consumer,
 }
@@ -259,13 +261,17 @@ fn seeds(
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
     let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
+    let used: BTreeMap<_, _> = engine.last_cl_ord_ids().collect();
     let seeds = Seeds {
         entry: Some(EntrySeed {
             entry: config.entry.stream.clone(),
             sessions: config
                 .sessions
                 .iter()
-                .map(|session| (session.clone(), settings::session(config, session)))
+                .map(|session| {
+                    let last = used.get(&session.id).copied().unwrap_or_default();
+                    (session.clone(), settings::session(config, session), last)
+                })
                 .collect(),
             entry_risk: entry_risk_in,
             risk_entry: risk_entry_out,
@@ -415,9 +421,10 @@ fn entry(
     let Some(seed) = seed else { return Ok(None) };
     let orders = subscription(client, &seed.entry)?;
     let mut sessions = Vec::new();
-    for (session, server) in seed.sessions {
+    for (session, server, last_cl_ord_id) in seed.sessions {
         sessions.push(SessionConfig {
             server,
+            last_cl_ord_id,
             reports: publication(client, &session.reports)?,
             // A strategy may come and go as it likes.
             link: registry.link(&format!("session {}", session.name), Need::Optional),
@@ -504,6 +511,7 @@ const LAST_WORDS_NS: u64 = 20_000_000;
 #[derive(Debug)]
 pub struct AeronAgent {
     client: Client,
+    draining: bool,
     name: &'static str,
     clock: Clock,
 }
@@ -528,7 +536,7 @@ impl AeronAgent {
             "feed" => "aeron_feed",
             _ => "aeron_other",
         };
-        AeronAgent { client, name, clock }
+        AeronAgent { client, draining: false, name, clock }
     }
 }
 
@@ -543,7 +551,13 @@ impl Agent for AeronAgent {
 
     #[inline]
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
-        self.client.service(now).map_err(|_| Fatal::TransportDown)
+        let work = self.client.service(now).map_err(|_| Fatal::TransportDown)?;
+        // Keepalives and status messages never end; what a drain waits for shows in the agents that use the streams.
+        Ok(if self.draining { 0 } else { work })
+    }
+
+    fn on_phase(&mut self, phase: Phase, _now: Nanos) {
+        self.draining = phase >= Phase::Draining;
     }
 
     fn on_close(&mut self, now: Nanos) {
