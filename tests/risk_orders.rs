@@ -118,6 +118,22 @@ fn a_second_cancel_is_refused_while_the_first_is_on_its_way() {
     assert_eq!(desk.apply(late).cancel_rejects[0].deny_reason, DenyReason::TooLateToCancel.code());
 }
 
+/// The router saw the venue go before risk did, and refused the kill switch's cancel: it is sent when the venue is back.
+#[test]
+fn a_sweeps_cancel_that_did_not_leave_is_sent_when_the_venue_is_back() {
+    let mut desk = desk();
+    let (_, id) = desk.open();
+    desk.apply(kill(KillScope::Account, 1, KillAction::KillAndCancel));
+    assert_eq!(desk.tick().cancels.len(), 1);
+    let refused =
+        RouterRefusal { deny_reason: DenyReason::VenueDown.code(), ..refusal(id, RequestKind::Cancel) };
+    assert_eq!(desk.apply(refused).cancel_rejects.len(), 0, "nobody asked for it by a request");
+    desk.apply(link(1, LinkState::Down));
+    assert_eq!(desk.tick().cancels.len(), 0);
+    desk.apply(link(1, LinkState::Up));
+    assert_eq!(desk.tick().cancels.len(), 1);
+}
+
 #[test]
 fn what_is_ambiguous_stays_reserved() {
     let mut desk = desk();

@@ -8,7 +8,7 @@ use crate::codec::journal::{
 };
 use crate::risk::engine::{Effects, Engine};
 use crate::types::{
-    CancelRejectTo, ClOrdId, ExecId, ExecType, Nanos, OrdStatus, Price, RequestKind,
+    CancelRejectTo, ClOrdId, DenyReason, ExecId, ExecType, Nanos, OrdStatus, Price, RequestKind,
 };
 
 impl Engine {
@@ -281,6 +281,12 @@ impl Engine {
             RequestKind::Cancel => CancelRejectTo::Cancel,
             RequestKind::Replace => CancelRejectTo::Replace,
         };
+        let order = self.orders.get_mut(slot);
+        let is_sweeps = to == CancelRejectTo::Cancel && order.cancel_cl_ord_id == ClOrdId(0);
+        if is_sweeps && refusal.deny_reason != DenyReason::TooLateToCancel.code() {
+            // The venue's session broke before risk heard of it. Nobody else remembers that this order is to go.
+            order.cancel_owed = true;
+        }
         let Some((cl_ord_id, orig_cl_ord_id)) = self.answer_change(slot, to) else { return };
         let order = self.orders.get(slot);
         out.cancel_reject(CancelRejectReport {
