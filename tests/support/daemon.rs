@@ -4,6 +4,7 @@
 //! The world has no thread: whoever waits for something turns it ([`World::until`]), so that nothing depends on how
 //! threads are scheduled. The test binary that includes this file has `support/transport.rs` as its module `support`.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what is not named is all the same to a test")]
 
 use std::fs::File;
 use std::io::{Read, Write};
