@@ -105,6 +105,24 @@ fn a_run_that_was_killed_is_gone_on_from() {
     assert_eq!(read(directory.path()).expect("whole"), ((0..3_000).collect(), Tail::Clean));
 }
 
+/// More room is asked to stay free than any disk has: only the segment in use is made.
+#[test]
+fn below_the_reserve_no_segment_is_made_ahead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let registry = Registry::new();
+    let config = JournalConfig { reserve_bytes: u64::MAX, ..small(directory.path()) };
+    let (mut writer, mut agent) = open(&config, Nanos(1), UtcNanos(2), &registry).expect("opens");
+    agent.poll(Nanos(1)).expect("lives");
+    assert_eq!(registry.read("journal_segment_ready_count"), Some(0));
+    assert_eq!(registry.read("journal_segment_failure_count"), Some(1));
+    let mut written = 0;
+    while writer.has_room(1, Room::Ordinary) {
+        writer.record(Nanos(3), &decision(written));
+        written += 1;
+    }
+    assert!(written > 0 && writer.has_room(1, Room::Reserved), "cancels have their reserve");
+}
+
 #[test]
 fn two_writers_are_refused() {
     let directory = tempfile::tempdir().expect("a directory");

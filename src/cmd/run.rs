@@ -108,6 +108,8 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     });
     prepare_memory(config)?;
     let mut gateway = topology::gateway(config, &registry, clock, None).map_err(Failure::start)?;
+    // Reading the journal of earlier runs took memory that is not needed any more.
+    memory::give_back();
     // The plan tells its own remarks.
     let others = gateway.remarks.iter().filter(|remark| !gateway.plan.remarks.contains(remark));
     for line in gateway.plan.to_string().lines().chain(others.map(String::as_str)) {

@@ -120,6 +120,8 @@ messages! {
         order_id: OrderId,
         /// When what caused this was read from the transport.
         ingress_time: Nanos,
+        /// Instrument (tag 48): leads to the venue where the router does not know the order.
+        security_id: InstrumentId,
         /// Nanoseconds from `ingress_time` to when this was put into the ring, saturating.
         sent_delta: u32,
     }

@@ -46,10 +46,10 @@ impl EntryRefusal {
 pub struct SessionConfig<O> {
     /// The protocol's settings. `retained_reports` is rounded up to a power of two.
     pub server: ServerConfig,
-    /// The largest ClOrdID it used in earlier runs; 0 is none.
-    pub last_cl_ord_id: ClOrdId,
     /// Where its reports go.
     pub reports: O,
+    /// The largest ClOrdID it used in earlier runs; 0 is none. A strategy is told when its session comes up.
+    pub last_cl_ord_id: ClOrdId,
     /// Whether it is up, for whoever looks at the process's health.
     pub link: LinkGauge,
 }
@@ -191,9 +191,10 @@ impl<I: Inbound, O: Outbound> EntryAgent<I, O> {
     }
 
     fn poll_orders(&mut self, now: Nanos) -> Result<usize, Fatal> {
-        // Each message makes at most one request and one link change of its own session; links have priority.
-        let free = self.desk.entry_risk.free_slots();
-        let room = free.saturating_sub(self.desk.slots.len()).min(ORDERS_PER_CYCLE);
+        // A link change that waits goes first: a session that is down and up again must be both for risk, or its orders
+        // would not be cancelled. Then each message makes one request or one link change, never two.
+        let waits = self.desk.slots.iter().any(|slot| slot.link_pending.is_some());
+        let room = if waits { 0 } else { self.desk.entry_risk.free_slots().min(ORDERS_PER_CYCLE) };
         if room == 0 {
             self.desk.telemetry.ring_full_count.increment();
             return Ok(0);

@@ -58,7 +58,7 @@ impl ReportStore {
     /// Stores the report numbered `number`, `length` bytes that `write` fills in. What it overwrites is gone.
     ///
     /// # Panics
-    /// If `number` is not the one after the last, or `length` is above [`REPORT_BYTES_MAX`].
+    /// If `number` is not the one after the last, or `length` is above `REPORT_BYTES_MAX`.
     #[inline]
     pub fn push(&mut self, number: SeqNum, length: usize, write: impl FnOnce(&mut [u8])) {
         assert_eq!(number.0, self.next, "reports are stored in order");

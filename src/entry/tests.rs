@@ -56,8 +56,8 @@ impl Bench {
             orders: orders_in,
             sessions: vec![SessionConfig {
                 server,
-                last_cl_ord_id: ClOrdId(0),
                 reports: reports_out,
+                last_cl_ord_id: ClOrdId(99),
                 link: registry.link("session", Need::Optional),
             }],
             entry_risk: to_risk,
@@ -213,6 +213,11 @@ fn an_order_reaches_risk_with_all_it_said() {
     assert_eq!((request.security_id, request.account), (InstrumentId(4), AccountId(5)));
     assert_eq!((request.side, request.ord_type), (Side::Sell, OrdType::Limit));
     assert!(request.ingress_time > Nanos(0));
+}
+
+#[test]
+fn a_strategy_is_told_the_last_identifier_of_earlier_runs() {
+    assert_eq!(Bench::up().client.server_cl_ord_id(), ClOrdId(99));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::journal::handoff::{Giver, Taker};
+use crate::journal::open::has_reserve;
 use crate::journal::segment::Segment;
 use crate::runtime::{Agent, Fatal};
 use crate::telemetry::{Counter, Registry};
@@ -18,6 +19,7 @@ pub struct JournalAgent {
     directory: PathBuf,
     segment_bytes: usize,
     segments_ahead: usize,
+    reserve_bytes: u64,
     next_segment: u64,
     /// None once closed.
     ready: Option<Giver<Segment>>,
@@ -42,6 +44,7 @@ pub(super) struct Parts {
     pub(super) directory: PathBuf,
     pub(super) segment_bytes: usize,
     pub(super) segments_ahead: usize,
+    pub(super) reserve_bytes: u64,
     pub(super) next_segment: u64,
     pub(super) ready: Giver<Segment>,
     pub(super) full: Taker<Segment>,
@@ -54,6 +57,7 @@ impl JournalAgent {
             directory: parts.directory,
             segment_bytes: parts.segment_bytes,
             segments_ahead: parts.segments_ahead,
+            reserve_bytes: parts.reserve_bytes,
             next_segment: parts.next_segment,
             ready: Some(parts.ready),
             full: parts.full,
@@ -77,15 +81,17 @@ impl JournalAgent {
         if waiting >= self.segments_ahead || now < self.retry_at {
             return 0;
         }
-        match Segment::create(&self.directory, self.next_segment, self.segment_bytes) {
-            Ok(segment) => {
+        let segment = has_reserve(&self.directory, self.segment_bytes, self.reserve_bytes)
+            .then(|| Segment::create(&self.directory, self.next_segment, self.segment_bytes));
+        match segment {
+            Some(Ok(segment)) => {
                 let given = ready.put(Box::new(segment));
                 assert!(given.is_ok(), "there are more places than segments ahead");
                 self.next_segment += 1;
                 self.metrics.made.increment();
                 self.metrics.ready.set(u64::try_from(waiting + 1).unwrap_or(u64::MAX));
             }
-            Err(_) => {
+            None | Some(Err(_)) => {
                 self.metrics.failed.increment();
                 self.retry_at = now.plus(RETRY_NS);
             }

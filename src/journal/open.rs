@@ -28,6 +28,9 @@ pub struct JournalConfig {
     pub segment_bytes: usize,
     /// Segments kept ready ahead of the one in use: 1 to 6. Each is mapped and in memory.
     pub segments_ahead: usize,
+    /// Bytes that must stay free in the file system: below, no further segment is made, and new orders are refused once
+    /// the one in use is nearly full.
+    pub reserve_bytes: u64,
     /// Of the limits, instruments, accounts and sessions in force.
     pub config_digest: [u8; 32],
 }
@@ -35,7 +38,13 @@ pub struct JournalConfig {
 impl JournalConfig {
     /// 16 MiB segments, two ahead.
     pub fn new(directory: PathBuf, config_digest: [u8; 32]) -> JournalConfig {
-        JournalConfig { directory, segment_bytes: 16 << 20, segments_ahead: 2, config_digest }
+        JournalConfig {
+            directory,
+            segment_bytes: 16 << 20,
+            segments_ahead: 2,
+            reserve_bytes: 0,
+            config_digest,
+        }
     }
 
     fn check(&self) -> Result<(), JournalError> {
@@ -86,6 +95,9 @@ pub fn open(
     next_segment += 1;
     let ((mut give_ready, take_ready), (give_full, take_full)) = (handoff(), handoff());
     for _ in 0..config.segments_ahead {
+        if !has_reserve(directory, config.segment_bytes, config.reserve_bytes) {
+            break;
+        }
         let given = give_ready.put(make(next_segment)?);
         assert!(given.is_ok(), "there are more places than segments ahead");
         next_segment += 1;
@@ -103,12 +115,30 @@ pub fn open(
         directory: directory.clone(),
         segment_bytes: config.segment_bytes,
         segments_ahead: config.segments_ahead,
+        reserve_bytes: config.reserve_bytes,
         next_segment,
         ready: give_ready,
         full: take_full,
         lock,
     };
     Ok((writer, JournalAgent::new(parts, registry)))
+}
+
+/// Whether the file system of `directory` keeps `reserve_bytes` free after another segment; `true` where it does not say.
+pub(super) fn has_reserve(directory: &Path, segment_bytes: usize, reserve_bytes: u64) -> bool {
+    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_encoded_bytes()) else {
+        return true;
+    };
+    let mut room = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends in NUL, and `room` has the size the call fills.
+    if unsafe { libc::statvfs(path.as_ptr(), room.as_mut_ptr()) } != 0 {
+        return true;
+    }
+    // SAFETY: the call succeeded, so it filled all of `room`.
+    let room = unsafe { room.assume_init() };
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    let segment = u64::try_from(segment_bytes).unwrap_or(u64::MAX);
+    free >= reserve_bytes.saturating_add(segment)
 }
 
 /// One writer a directory, for as long as its process lives.

@@ -294,7 +294,9 @@ impl JournalReader {
     }
 
     fn load(&mut self) -> Result<(), JournalError> {
-        (self.offset, self.bytes) = (0, Vec::new());
+        // One buffer for all segments: a journal of a day is read in the memory of one.
+        self.offset = 0;
+        self.bytes.clear();
         if let Some(segment) = self.segments.get(self.current) {
             let path = &segment.path;
             let file = File::open(path).map_err(io_error(path))?;

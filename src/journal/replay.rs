@@ -92,7 +92,7 @@ impl From<JournalError> for ReplayError {
 }
 
 /// Recovery: brings a fresh `machine` to the state in which the journal in `directory` ends, whatever the limits are now.
-/// A directory that does not exist is an empty journal. To be done before [`open`](crate::journal::open).
+/// A directory that does not exist is an empty journal. To be done before [`open`](crate::journal::open()).
 ///
 /// # Errors
 /// Where the journal is damaged, or holds what the present configuration has no place for.

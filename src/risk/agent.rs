@@ -86,14 +86,21 @@ pub struct RiskAgent<L> {
 impl<L: DecisionLog> RiskAgent<L> {
     /// An agent around an engine that is new or recovered. `log` records from here on. When the agent closes it leaves what
     /// the run came to in `summary`.
+    ///
+    /// # Panics
+    /// If `risk_router` has fewer than [`SWEEP_CANCELS_MAX`] slots: no sweep would ever find room.
     pub fn new(
         engine: Engine,
         log: L,
-        rings: RiskRings,
+        mut rings: RiskRings,
         clock: Clock,
         registry: &Registry,
         summary: Arc<OnceLock<RiskSummary>>,
     ) -> RiskAgent<L> {
+        assert!(
+            rings.risk_router.has_room(SWEEP_CANCELS_MAX),
+            "risk_router holds the {SWEEP_CANCELS_MAX} cancels of one sweep"
+        );
         let (instruments, channels) = engine.market_sizes();
         RiskAgent {
             engine,

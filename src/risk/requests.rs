@@ -363,7 +363,8 @@ impl Engine {
         let epoch = self.tables.venues[self.venue_of(self.orders.get(slot))].epoch;
         let order = self.orders.get_mut(slot);
         (order.cancel_pending, order.cancel_epoch, order.cancel_owed) = (true, epoch, false);
-        let (order_id, session) = (order.id, order.session);
+        let (order_id, session, exposure) = (order.id, order.session, order.exposure);
+        let security_id = self.tables.instruments[self.tables.exposures[exposure].instrument].id;
         self.counts.cancels_approved += 1;
         out.decided(Decision {
             order_id,
@@ -376,7 +377,7 @@ impl Engine {
             decision_kind: RequestKind::Cancel,
         });
         let sent_delta = now.delta32(ingress_time);
-        out.approve_cancel(ApprovedCancel { order_id, ingress_time, sent_delta });
+        out.approve_cancel(ApprovedCancel { order_id, ingress_time, security_id, sent_delta });
     }
 
     pub(super) fn replace_request(

@@ -22,7 +22,7 @@ use crate::types::{
 
 /// Approved requests sent in one duty cycle.
 const REQUESTS_PER_CYCLE: usize = 16;
-/// Venue messages read in one duty cycle. Each makes at most two messages for risk.
+/// Venue messages read in one duty cycle. Each makes at most one message for risk.
 const REPORTS_PER_CYCLE: usize = 16;
 /// Cancels sent in one duty cycle while the gateway goes down.
 const DRAIN_CANCELS_PER_CYCLE: usize = 16;
@@ -147,6 +147,8 @@ struct Floor<O> {
     links: Vec<LinkGauge>,
     refused_until: Vec<Nanos>,
     routes: Vec<(InstrumentId, usize)>,
+    /// The first order of this run: those before it are not in the table.
+    first_order: Option<OrderId>,
     table: OrderTable<Entry>,
     latch: KillLatch,
     router_risk: Producer,
@@ -187,6 +189,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
             refused_until: vec![Nanos(0); lines.len()],
             lines,
             routes,
+            first_order: None,
             table: OrderTable::new(config.open_orders_max),
             latch: KillLatch::new(),
             router_risk: config.router_risk,
@@ -208,9 +211,11 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
                     self.floor.on_disconnect(line);
                 }
             }
-            // Each message makes at most two for risk: itself, and a link change.
+            // A link change that waits goes first: a venue that is down and up again must be both for risk. Then each
+            // message makes one for risk, itself or a link change.
+            let waits = self.floor.link_pending.iter().any(Option::is_some);
             let free = self.floor.router_risk.free_slots();
-            let room = (free.saturating_sub(self.floor.lines.len()) / 2).min(REPORTS_PER_CYCLE);
+            let room = if waits { 0 } else { free.min(REPORTS_PER_CYCLE) };
             if room == 0 {
                 continue;
             }
@@ -291,8 +296,8 @@ impl<O: Outbound> Floor<O> {
     #[inline]
     fn on_order(&mut self, now: Nanos, order: &ApprovedOrder) -> bool {
         let read = self.clock.now();
-        let route = self.routes.binary_search_by_key(&order.security_id, |&(id, _)| id);
-        let Some(&(_, line)) = route.ok().and_then(|index| self.routes.get(index)) else {
+        self.first_order.get_or_insert(order.order_id);
+        let Some(line) = self.route(order.security_id) else {
             return self.refuse_order(order, DenyReason::VenueDown);
         };
         let scopes = Scopes {
@@ -336,7 +341,8 @@ impl<O: Outbound> Floor<O> {
     /// Cancels always pass while the venue can hear them; they wait without limit for its stream.
     #[inline]
     fn on_cancel(&mut self, now: Nanos, cancel: &ApprovedCancel) -> bool {
-        let Some(entry) = self.table.get_mut(cancel.order_id) else {
+        let known = self.table.get_mut(cancel.order_id).map(|entry| entry.venue);
+        let Some(line) = known.or_else(|| self.earlier_line(cancel)) else {
             // It ended while the cancel was on its way: the report of its end is on the way to risk.
             return self.refuse(
                 cancel.order_id,
@@ -345,7 +351,6 @@ impl<O: Outbound> Floor<O> {
                 DenyReason::TooLateToCancel,
             );
         };
-        let line = entry.venue;
         if !self.lines[line].session.is_established() {
             return self.refuse(
                 cancel.order_id,
@@ -363,9 +368,24 @@ impl<O: Outbound> Floor<O> {
                 None => false,
             };
         }
-        self.step(cancel.order_id, Event::CancelSent);
+        if known.is_some() {
+            self.step(cancel.order_id, Event::CancelSent);
+        }
         self.telemetry.order_count.increment();
         true
+    }
+
+    /// Where an order of an earlier run of the process is, which risk remembers and the table here does not.
+    #[cold]
+    fn earlier_line(&self, cancel: &ApprovedCancel) -> Option<usize> {
+        let is_earlier = self.first_order.is_none_or(|first| cancel.order_id < first);
+        if is_earlier { self.route(cancel.security_id) } else { None }
+    }
+
+    #[inline]
+    fn route(&self, instrument: InstrumentId) -> Option<usize> {
+        let place = self.routes.binary_search_by_key(&instrument, |&(id, _)| id).ok()?;
+        self.routes.get(place).map(|&(_, line)| line)
     }
 
     #[inline]

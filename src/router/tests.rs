@@ -212,7 +212,12 @@ fn order(id: u64, now: Nanos) -> ApprovedOrder {
 }
 
 fn cancel(id: u64) -> ApprovedCancel {
-    ApprovedCancel { order_id: OrderId(id), ingress_time: Nanos(1), sent_delta: 0 }
+    ApprovedCancel {
+        order_id: OrderId(id),
+        ingress_time: Nanos(1),
+        security_id: InstrumentId(4),
+        sent_delta: 0,
+    }
 }
 
 fn replace(id: u64, now: Nanos) -> ApprovedReplace {
@@ -309,6 +314,30 @@ fn a_killed_order_does_not_leave_and_its_cancel_does() {
     );
     let refused = [(2, DenyReason::KilledSession), (1, DenyReason::KilledSession)];
     assert_eq!(bench.refusals(), refused);
+}
+
+/// Risk remembers the orders of earlier runs; the router does not, and lets the venue answer.
+#[test]
+fn a_cancel_of_an_earlier_runs_order_goes_to_its_venue_and_a_late_one_does_not() {
+    let mut bench = Bench::up();
+    bench.approved.cancel(&cancel(4)).expect("room");
+    bench.approved.order(&order(5, bench.now)).expect("room");
+    bench.approved.cancel(&cancel(4)).expect("room");
+    bench.approved.cancel(&cancel(6)).expect("room");
+    bench.poll();
+    let sent = bench.venue_reads();
+    assert!(
+        matches!(
+            sent[..],
+            [
+                OrderEntry::OrderCancelRequest(_),
+                OrderEntry::NewOrderSingle(_),
+                OrderEntry::OrderCancelRequest(_)
+            ]
+        ),
+        "{sent:?}"
+    );
+    assert_eq!(bench.refusals(), [(6, DenyReason::TooLateToCancel)]);
 }
 
 #[test]

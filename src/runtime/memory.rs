@@ -152,6 +152,11 @@ pub const STACK_PREFAULT_BYTES: usize = 256 << 10;
 
 const PAGE_BYTES: usize = 4096;
 
+/// Gives back to the kernel what start-up needed and no longer does; [`prepare`] keeps the heap from doing so by itself.
+pub fn give_back() {
+    sys::trim_malloc();
+}
+
 /// Touches `bytes` of the calling thread's stack below the present frame, rounded down to blocks of 16 KiB. The caller
 /// has a stack larger than that.
 pub fn prefault_stack(bytes: usize) {

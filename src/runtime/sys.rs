@@ -133,6 +133,12 @@ pub(super) fn set_malloc(parameter: MallocParameter, value: i32) -> bool {
     unsafe { libc::mallopt(parameter, value) == 1 }
 }
 
+/// Gives free memory of the heap back to the kernel.
+pub(super) fn trim_malloc() {
+    // SAFETY: takes a number, and touches nothing that is in use.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// What [`set_malloc`] sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MallocParameter {

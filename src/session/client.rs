@@ -272,11 +272,12 @@ impl ClientSession {
                 ClientResponse::NOTHING
             }
             OrderEntry::RetransmitReject(_) if self.is_established() => self.on_lost(now),
-            OrderEntry::Terminate(m) if m.session_ver_id == self.version => {
-                let was_up = self.is_established();
+            // Where no session is up, it answers what was on its way when the last one ended.
+            OrderEntry::Terminate(m)
+                if self.is_established() && m.session_ver_id == self.version =>
+            {
                 self.state = ClientState::Idle;
-                let action = if was_up { ClientAction::Down(m.code) } else { ClientAction::None };
-                ClientResponse::only(action)
+                ClientResponse::only(ClientAction::Down(m.code))
             }
             _ => ClientResponse::only(ClientAction::Ignore),
         }

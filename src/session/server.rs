@@ -209,9 +209,11 @@ impl ServerSession {
         let was_up = self.state == ServerState::Established;
         let reply =
             Terminate { session_id: self.config.session, code, session_ver_id: self.version };
-        // The client may bind again and ask for what it missed; after a protocol violation it must negotiate anew.
+        // The client may bind again and ask for what it missed; after a protocol violation it must negotiate anew. What
+        // comes while it is unbound was on its way when the session ended: no reason to forget what it has to be told.
         self.state = match (self.state, code) {
-            (ServerState::Idle, _) | (_, TerminationCode::UnspecifiedError) => ServerState::Idle,
+            (ServerState::Idle, _)
+            | (ServerState::Established, TerminationCode::UnspecifiedError) => ServerState::Idle,
             (ServerState::Negotiated | ServerState::Established, _) => ServerState::Negotiated,
         };
         ServerResponse::new(

@@ -276,6 +276,25 @@ fn terminate_is_answered_and_ends_both() {
     assert_eq!(server.on_message(Nanos(1), UTC, &order(1)).action, ServerAction::Refused);
 }
 
+/// A slow client that is busy: what it sent before it read that it is out must not cost it what it has to be told.
+#[test]
+fn what_was_on_its_way_when_the_server_ended_a_session_does_not_hinder_binding_it_again() {
+    let (mut server, mut client) = up();
+    server.take_number(Nanos(1));
+    let out = server.terminate(TerminationCode::SlowConsumer).reply.expect("it tells why");
+    let late = server.on_message(Nanos(1), UTC, &order(1));
+    assert_eq!((late.action, server.state()), (ServerAction::Refused, ServerState::Negotiated));
+    let down = client.on_message(Nanos(2), UTC, &out).action;
+    assert_eq!(down, ClientAction::Down(TerminationCode::SlowConsumer));
+    let bind = client.resume(Nanos(3), UTC);
+    // The answer to the late order comes while the client asks to be bound.
+    client.on_message(Nanos(3), UTC, &late.reply.expect("it is told that nobody is bound"));
+    let ack = server.on_message(Nanos(4), UTC, &bind).reply.expect("bound");
+    let up = client.on_message(Nanos(5), UTC, &ack);
+    assert_eq!(up.action, ClientAction::Up);
+    assert!(matches!(up.reply, Some(OrderEntry::RetransmitRequest(_))), "asks for what it missed");
+}
+
 /// Numbers at the very end of the range neither panic nor wrap.
 #[test]
 fn extreme_numbers_are_refused() {

@@ -22,11 +22,12 @@
 //! | `control_risk` | the operator is told to try again |
 //! | `risk_journal` | new orders are refused; cancels and executions use a reserve |
 //!
-//! Which agents share a thread is the layout's business ([`crate::runtime::plan`]); all layouts run this same code.
+//! Which agents share a thread is the layout's business ([`crate::runtime::layout::plan`]); all layouts run this same code.
 
 mod settings;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -43,7 +44,7 @@ use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{
-    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, StartError, ThreadSpec, start_on,
+    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, Phase, StartError, ThreadSpec, start_on,
 };
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
@@ -77,7 +78,7 @@ pub struct Gateway {
     pub control: ControlConfig,
     /// What the run will have come to.
     pub outcome: Outcome,
-    /// What the operator should know.
+    /// What the operator should know besides the plan's own remarks.
     pub remarks: Vec<String>,
     /// A media driver with threads of its own, to be kept until the end.
     pub driver: Option<Driver>,
@@ -145,7 +146,6 @@ pub fn gateway(
         let extra = if has_orders { extra.take() } else { None };
         threads.push(thread(planned, &mut seeds, &aeron, registry, extra));
     }
-    let remarks = plan.remarks.iter().cloned().chain(remarks).collect();
     let control = settings::control(config);
     Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
 }
@@ -211,7 +211,6 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
-    /// Each with the largest ClOrdID it used in earlier runs.
     sessions: Vec<(config::Session, ServerConfig, ClOrdId)>,
     entry_risk: Producer,
     risk_entry: Consumer,
@@ -264,6 +263,7 @@ fn seeds(
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
     let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
+    let used: BTreeMap<_, _> = engine.last_cl_ord_ids().collect();
     let seeds = Seeds {
         entry: Some(EntrySeed {
             entry: config.entry.stream.clone(),
@@ -271,8 +271,8 @@ fn seeds(
                 .sessions
                 .iter()
                 .map(|session| {
-                    let used = engine.last_cl_ord_id(session.id);
-                    (session.clone(), settings::session(config, session), used)
+                    let last = used.get(&session.id).copied().unwrap_or_default();
+                    (session.clone(), settings::session(config, session), last)
                 })
                 .collect(),
             entry_risk: entry_risk_in,
@@ -513,6 +513,7 @@ const LAST_WORDS_NS: u64 = 20_000_000;
 #[derive(Debug)]
 pub struct AeronAgent {
     client: Client,
+    draining: bool,
     name: &'static str,
     clock: Clock,
 }
@@ -537,7 +538,7 @@ impl AeronAgent {
             "feed" => "aeron_feed",
             _ => "aeron_other",
         };
-        AeronAgent { client, name, clock }
+        AeronAgent { client, draining: false, name, clock }
     }
 }
 
@@ -552,7 +553,13 @@ impl Agent for AeronAgent {
 
     #[inline]
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
-        self.client.service(now).map_err(|_| Fatal::TransportDown)
+        let work = self.client.service(now).map_err(|_| Fatal::TransportDown)?;
+        // Keepalives and status messages never end; what a drain waits for shows in the agents that use the streams.
+        Ok(if self.draining { 0 } else { work })
+    }
+
+    fn on_phase(&mut self, phase: Phase, _now: Nanos) {
+        self.draining = phase >= Phase::Draining;
     }
 
     fn on_close(&mut self, now: Nanos) {

@@ -179,6 +179,7 @@ pub(super) fn journal(config: &Config, digest: [u8; 32]) -> JournalConfig {
         segment_bytes: usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX),
         // The configuration counts the one in use; the journal those ahead of it.
         segments_ahead: usize::try_from(config.journal.segments_ready - 1).unwrap_or(1),
+        reserve_bytes: config.journal.reserve_bytes,
         config_digest: digest,
     }
 }

@@ -204,7 +204,7 @@ schema!(Journal, "journal", 7103, j, {
     MassCancelRequest { cl_ord_id ingress_time session_id security_id sent_delta mass_scope }
     SessionLink { session_id link_state }
     ApprovedOrder { order_id ingress_time price session_id order_qty security_id account sent_delta side ord_type time_in_force }
-    ApprovedCancel { order_id ingress_time sent_delta }
+    ApprovedCancel { order_id ingress_time security_id sent_delta }
     ApprovedReplace { order_id ingress_time price order_qty sent_delta }
     KillNotice { id kill_scope kill_action }
     VenueExecution { order_id exec_id ingress_time price last_px order_qty last_qty cum_qty leaves_qty sent_delta ord_rej_reason exec_type ord_status }

@@ -7,7 +7,7 @@ pub use crate::SBE_SCHEMA_ID;
 pub use crate::SBE_SCHEMA_VERSION;
 pub use crate::SBE_SEMANTIC_VERSION;
 
-pub const SBE_BLOCK_LENGTH: u16 = 20;
+pub const SBE_BLOCK_LENGTH: u16 = 24;
 pub const SBE_TEMPLATE_ID: u16 = 11;
 
 pub mod encoder {
@@ -97,7 +97,7 @@ pub mod encoder {
             self
         }
 
-        /// primitive field 'SentDelta'
+        /// primitive field 'SecurityID'
         /// - min value: 0
         /// - max value: 4294967294
         /// - null value: 0xffffffff_u32
@@ -107,8 +107,24 @@ pub mod encoder {
         /// - encodedLength: 4
         /// - version: 0
         #[inline]
-        pub fn sent_delta(&mut self, value: u32) -> &mut Self {
+        pub fn security_id(&mut self, value: u32) -> &mut Self {
             let offset = self.offset + 16;
+            self.get_buf_mut().put_u32_at(offset, value);
+            self
+        }
+
+        /// primitive field 'SentDelta'
+        /// - min value: 0
+        /// - max value: 4294967294
+        /// - null value: 0xffffffff_u32
+        /// - characterEncoding: null
+        /// - semanticType: null
+        /// - encodedOffset: 20
+        /// - encodedLength: 4
+        /// - version: 0
+        #[inline]
+        pub fn sent_delta(&mut self, value: u32) -> &mut Self {
+            let offset = self.offset + 20;
             self.get_buf_mut().put_u32_at(offset, value);
             self
         }
@@ -205,8 +221,14 @@ pub mod decoder {
 
         /// primitive field - 'REQUIRED'
         #[inline]
-        pub fn sent_delta(&self) -> u32 {
+        pub fn security_id(&self) -> u32 {
             self.get_buf().get_u32_at(self.offset + 16)
+        }
+
+        /// primitive field - 'REQUIRED'
+        #[inline]
+        pub fn sent_delta(&self) -> u32 {
+            self.get_buf().get_u32_at(self.offset + 20)
         }
     }
 } // end decoder
