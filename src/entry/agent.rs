@@ -46,10 +46,10 @@ impl EntryRefusal {
 pub struct SessionConfig<O> {
     /// The protocol's settings. `retained_reports` is rounded up to a power of two.
     pub server: ServerConfig,
+    /// The largest ClOrdID it used in earlier runs; 0 is none.
+    pub last_cl_ord_id: ClOrdId,
     /// Where its reports go.
     pub reports: O,
-    /// The largest ClOrdID it used in earlier runs; 0 is none. A strategy is told when its session comes up.
-    pub last_cl_ord_id: ClOrdId,
     /// Whether it is up, for whoever looks at the process's health.
     pub link: LinkGauge,
 }

@@ -10,7 +10,7 @@ use crate::risk::limits::{DuplicateConfig, RiskConfig, RiskConfigError};
 use crate::risk::orders::{Order, OrderTable};
 use crate::risk::tables::Tables;
 use crate::types::{
-    AccountId, ClOrdId, DenyReason, InstrumentId, LinkState, Nanos, OrderId, SessionId, VenueId,
+    AccountId, DenyReason, InstrumentId, LinkState, Nanos, OrderId, SessionId, VenueId,
 };
 
 /// What an input makes risk do. Called in the order in which it is to take effect: every [`decided`](Effects::decided)
@@ -301,11 +301,6 @@ impl Engine {
     /// The number of the kill switch command applied last; 0 is none.
     pub fn kill_command_id(&self) -> u64 {
         self.kill_command_id
-    }
-
-    /// The largest ClOrdID each session has used, over all runs: the next must be larger.
-    pub fn last_cl_ord_ids(&self) -> impl Iterator<Item = (SessionId, ClOrdId)> {
-        self.tables.sessions.iter().map(|session| (session.id, session.last_cl_ord_id))
     }
 
     /// Positions and open exposure, of every account in everything it may trade, in the order of the configuration.

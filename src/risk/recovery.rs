@@ -6,7 +6,7 @@ use crate::codec::journal::{
 };
 use crate::gate::{Belief, CannotRestore, Input, Mark, StateMachine};
 use crate::risk::engine::{Effects, Engine, Recorded};
-use crate::types::{DenyReason, Nanos, Price};
+use crate::types::{ClOrdId, DenyReason, Nanos, Price, SessionId};
 
 /// Hands on decisions; nothing else takes effect a second time.
 struct DecisionsOnly<'a>(&'a mut dyn FnMut(Decision));
@@ -101,6 +101,12 @@ impl Fold {
 }
 
 impl Engine {
+    /// The largest ClOrdID the session ever used; 0 is none.
+    pub fn last_cl_ord_id(&self, session: SessionId) -> ClOrdId {
+        let mut sessions = self.tables.sessions.iter();
+        sessions.find(|known| known.id == session).map_or(ClOrdId(0), |known| known.last_cl_ord_id)
+    }
+
     /// A number that two engines share when they hold the same positions, open orders, identifiers and kill switches.
     /// What a restart forgets (links, markets, throttles) is not in it.
     pub fn digest(&self) -> u64 {

@@ -186,7 +186,8 @@ impl<I: Inbound, O: Outbound> StrategyAgent<I, O> {
     /// Sends what is due: orders and probes in blocks on one schedule, so that both meet the same conditions.
     fn send_due(&mut self, now: Nanos) -> usize {
         let Some(start) = self.desk.start else { return 0 };
-        if self.desk.sent >= self.desk.config.orders || !self.desk.session.is_established() {
+        let is_over = self.desk.sent >= self.desk.config.orders || self.desk.stopping;
+        if is_over || !self.desk.session.is_established() {
             return 0;
         }
         let due = start.plus(self.desk.turn * self.desk.config.interval_ns);
@@ -230,6 +231,12 @@ impl<I: Inbound, O: Outbound> Agent for StrategyAgent<I, O> {
             let goodbye = self.desk.session.terminate(TerminationCode::Finished);
             self.desk.control(&goodbye);
         }
+    }
+
+    /// The gateway cancels what is open when it goes down; its word may be late, as where a datagram was lost.
+    fn is_drained(&self) -> bool {
+        let is_told = self.desk.account.is_settled() && self.desk.account.resting() == 0;
+        is_told || !self.desk.session.is_established()
     }
 
     fn on_close(&mut self, _now: Nanos) {

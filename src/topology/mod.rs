@@ -27,7 +27,6 @@
 mod settings;
 mod sources;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -211,6 +210,7 @@ struct Seeds {
 
 struct EntrySeed {
     entry: config::Stream,
+    /// Each with the largest ClOrdID it used in earlier runs.
     sessions: Vec<(config::Session, ServerConfig, ClOrdId)>,
     entry_risk: Producer,
     risk_entry: Consumer,
@@ -263,7 +263,6 @@ fn seeds(
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
     let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
     remarks.extend(source_remarks);
-    let used: BTreeMap<_, _> = engine.last_cl_ord_ids().collect();
     let seeds = Seeds {
         entry: Some(EntrySeed {
             entry: config.entry.stream.clone(),
@@ -271,8 +270,8 @@ fn seeds(
                 .sessions
                 .iter()
                 .map(|session| {
-                    let last = used.get(&session.id).copied().unwrap_or_default();
-                    (session.clone(), settings::session(config, session), last)
+                    let used = engine.last_cl_ord_id(session.id);
+                    (session.clone(), settings::session(config, session), used)
                 })
                 .collect(),
             entry_risk: entry_risk_in,

@@ -35,7 +35,7 @@ use postern::session::{ClientConfig, ServerConfig, SessionKey};
 use postern::sim::background::{Background, RandomFlow, RandomFlowConfig, RandomSymbol};
 use postern::sim::matching::VenueInstrument;
 use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
-use postern::telemetry::Registry;
+use postern::telemetry::{Need, Registry};
 use postern::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use postern::types::{
     AccountId, ChannelId, FeedState, InstrumentId, KillAction, KillScope, Nanos, Price, SessionId,
@@ -290,12 +290,16 @@ impl World {
         };
         let (to_risk_router, risk_router) = approved_ring(&approved).expect("a ring");
 
+        let mut engine = Engine::new(&setup.risk).expect("valid limits");
+        recover(&setup.directory, &mut engine).expect("a whole journal");
         let inlet = Inlet::default();
         let (mut sessions, mut strategies) = (Vec::new(), Vec::new());
         for session in setup.risk.sessions.iter().map(|session| session.id) {
             let (reports, from_entry) = stream(setup.stream_slots, MESSAGE_BYTES_MAX);
             let orders = inlet.connect(setup.stream_slots);
-            sessions.push(EntrySession { server: server(session), reports });
+            let link = registry.link(&format!("session {session}"), Need::Optional);
+            let last_cl_ord_id = engine.last_cl_ord_id(session);
+            sessions.push(EntrySession { server: server(session), last_cl_ord_id, reports, link });
             strategies.push(Strategy::new(client(session), orders, from_entry));
         }
         let entry = EntryAgent::new(EntryConfig {
@@ -307,8 +311,6 @@ impl World {
             telemetry: EntryTelemetry::new(&registry),
         });
 
-        let mut engine = Engine::new(&setup.risk).expect("valid limits");
-        recover(&setup.directory, &mut engine).expect("a whole journal");
         let config = JournalConfig {
             segment_bytes: setup.segment_bytes,
             ..JournalConfig::new(setup.directory.clone(), setup.risk.digest())
@@ -336,6 +338,7 @@ impl World {
                 session: client(VENUE_SESSION),
                 orders: to_wire,
                 reports: router_reports,
+                link: registry.link("venue", Need::Required),
             }],
             routes: setup.risk.instruments.iter().map(|i| (i.id, i.venue)).collect(),
             open_orders_max: setup.risk.open_orders_max,
@@ -471,8 +474,8 @@ impl World {
             id,
             kill_scope,
             kill_action,
-            operator: *b"officer         ",
-            reason: [b' '; 48],
+            operator_name: *b"officer\0\0\0\0\0\0\0\0\0",
+            reason: [0; 48],
         };
         let sent = self.control_risk.send(&command).is_ok();
         self.command_id += u64::from(sent);

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cmd::demo::outcome::{GatewayOutcome, LevelOutcome, RiskOutcome, count};
 use crate::cmd::demo::world::{VENUE_SESSION, World};
 use crate::sim::account::{Account, OrderState};
-use crate::sim::ledger::VenueLedger;
-use crate::telemetry::Snapshot;
-use crate::topology::Outcome;
+use crate::sim::ledger::{LevelSnapshot, VenueLedger};
 use crate::types::{DenyReason, InstrumentId, OrdStatus, Side};
 
 /// How many orders ended how.
@@ -42,28 +41,27 @@ pub(super) struct Balance {
     pub faults: Vec<String>,
 }
 
-/// Agents whose duty cycles are the hot path.
-const HOT_AGENTS: [&str; 8] =
-    ["entry", "risk", "router", "feed", "aeron", "aeron_driver", "aeron_router", "aeron_feed"];
-
 impl Balance {
     /// Compares everything with everything.
-    pub fn of(world: &World, outcome: &Outcome, snapshot: &Snapshot) -> Result<Balance, String> {
+    pub fn of(world: &World, gateway: &GatewayOutcome) -> Result<Balance, String> {
         let account = world.account.get().ok_or("the strategy left no account")?;
         let ledger = world.ledger.get().ok_or("the exchange left no ledger")?;
         let mut balance = Balance {
             orders: OrderCounts::default(),
             denied_by_reason: BTreeMap::new(),
-            fills: u64::try_from(account.fills().len()).unwrap_or(u64::MAX),
-            hot_path_allocations: hot_allocations(snapshot),
+            fills: count(account.fills().len()),
+            hot_path_allocations: gateway.hot_path_allocations,
             faults: Vec::new(),
         };
         balance.count(account);
         balance.orders_agree(account, ledger);
         balance.fills_agree(account, ledger);
-        balance.positions_agree(account, outcome);
-        balance.books_agree(world, ledger, outcome);
-        balance.gateway_agrees(account, snapshot, outcome);
+        match &gateway.risk {
+            Some(risk) => balance.risk_agrees(account, risk),
+            None => balance.faults.push("risk left no positions".into()),
+        }
+        balance.books_agree(world, ledger, gateway);
+        balance.gateway_agrees(gateway);
         Ok(balance)
     }
 
@@ -182,12 +180,8 @@ impl Balance {
         });
     }
 
-    /// Risk's positions are the sums of the fills.
-    fn positions_agree(&mut self, account: &Account, outcome: &Outcome) {
-        let Some(risk) = outcome.risk.get() else {
-            self.faults.push("risk left no positions".into());
-            return;
-        };
+    /// Risk's positions are the sums of the fills, and its orders those of the strategy.
+    fn risk_agrees(&mut self, account: &Account, risk: &RiskOutcome) {
         let mut sums: BTreeMap<InstrumentId, i64> = BTreeMap::new();
         let orders: BTreeMap<_, _> = account.lines().iter().map(|l| (l.order_id, l)).collect();
         for fill in account.fills() {
@@ -199,7 +193,7 @@ impl Balance {
             *sums.entry(line.instrument).or_insert(0) += signed;
         }
         for position in &risk.positions {
-            let sum = sums.remove(&position.instrument).unwrap_or(0);
+            let sum = sums.remove(&InstrumentId(position.instrument)).unwrap_or(0);
             self.expect(position.net == sum, || {
                 format!(
                     "instrument {}: risk holds {}, the fills sum to {sum}",
@@ -213,31 +207,29 @@ impl Balance {
         self.expect(sums.values().all(|&sum| sum == 0), || {
             "the strategy holds a position that risk does not know".into()
         });
+        let approved = risk.orders_approved;
+        let passed = self.orders.sent - self.orders.denied;
+        self.expect(approved == passed, || {
+            format!("risk approved {approved} orders, but {passed} were not denied")
+        });
+        let open = risk.open_order_count;
+        self.expect(open == 0, || format!("risk still holds {open} open orders"));
     }
 
     /// The gateway's book of each instrument equals the exchange's, level by level.
-    fn books_agree(&mut self, world: &World, ledger: &VenueLedger, outcome: &Outcome) {
-        let Some(books) = outcome.books.get() else {
+    fn books_agree(&mut self, world: &World, ledger: &VenueLedger, gateway: &GatewayOutcome) {
+        let Some(books) = &gateway.books else {
             self.faults.push("the feed left no books".into());
             return;
         };
         for instrument in world.instruments() {
-            let own = books.books.iter().find(|book| book.symbol == instrument.symbol);
+            let own = books.books.get(&instrument.symbol.to_string());
             let venue =
                 ledger.books.iter().find(|book| book.instrument.symbol == instrument.symbol);
             let (Some(own), Some(venue)) = (own, venue) else {
                 self.faults.push(format!("{}: a book is missing", instrument.symbol));
                 continue;
             };
-            let same_side =
-                |own: &[crate::feed::LevelSnapshot],
-                 venue: &[crate::sim::ledger::LevelSnapshot]| {
-                    own.len() == venue.len()
-                        && own.iter().zip(venue).all(|(a, b)| {
-                            (a.price, a.shares) == (b.price, b.qty)
-                                && usize::try_from(a.orders) == Ok(b.orders.len())
-                        })
-                };
             let same = same_side(&own.bids, &venue.bids) && same_side(&own.asks, &venue.asks);
             self.expect(same && !own.is_stale, || {
                 format!("{}: the gateway's book is not the exchange's", instrument.symbol)
@@ -245,35 +237,29 @@ impl Balance {
         }
         let same = books.digest == ledger.digest();
         self.expect(same, || "the digests of the books differ".into());
-        let gaps: u64 = books.channels.iter().map(|channel| channel.gaps).sum();
+        let gaps = books.gaps;
         self.expect(gaps == 0, || format!("{gaps} gaps in the market data"));
     }
 
-    /// The gateway's own counts are those of the strategy.
-    fn gateway_agrees(&mut self, account: &Account, snapshot: &Snapshot, outcome: &Outcome) {
-        if let Some(risk) = outcome.risk.get() {
-            let approved = risk.counts.orders_approved;
-            let passed = self.orders.sent - self.orders.denied;
-            self.expect(approved == passed, || {
-                format!("risk approved {approved} orders, but {passed} were not denied")
-            });
-            let open = risk.open_order_count;
-            self.expect(open == 0, || format!("risk still holds {open} open orders"));
-        }
+    /// Nothing happened in the gateway that must not happen.
+    fn gateway_agrees(&mut self, gateway: &GatewayOutcome) {
         for name in [
             "router_anomaly_count",
             "router_unknown_order_count",
             "router_lost_report_count",
             "entry_decode_error_count",
         ] {
-            let count = snapshot.counter(name).unwrap_or(0);
+            let count = gateway.counter(name);
             self.expect(count == 0, || format!("{name} is {count}"));
         }
-        let _ = account;
+        self.expect(gateway.is_drained, || "orders could not be cancelled in time".into());
     }
 }
 
-fn hot_allocations(snapshot: &Snapshot) -> u64 {
-    let hot = snapshot.agents.iter().filter(|agent| HOT_AGENTS.contains(&agent.name));
-    hot.map(|agent| agent.get("agent_allocation_count")).sum()
+/// Whether one side of a book has the same levels at the gateway and at the exchange.
+fn same_side(own: &[LevelOutcome], venue: &[LevelSnapshot]) -> bool {
+    own.len() == venue.len()
+        && own.iter().zip(venue).all(|(a, b)| {
+            (a.price_units, a.shares, a.orders) == (b.price.units(), b.qty, count(b.orders.len()))
+        })
 }

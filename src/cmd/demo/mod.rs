@@ -6,11 +6,14 @@
 //! over the same channels: the floor.
 
 mod balance;
+mod outcome;
+mod parts;
 mod report;
 mod world;
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,16 +22,25 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cmd::demo::balance::Balance;
+use crate::cmd::demo::outcome::GatewayOutcome;
+use crate::cmd::demo::parts::GatewayProcess;
 use crate::cmd::demo::report::Report;
 use crate::cmd::demo::world::World;
 use crate::cmd::output::Output;
+use crate::config::Config;
+use crate::runtime::layout::Plan;
 use crate::runtime::{
-    Cause, Clock, OnHotAllocation, Phase, Signals, Supervisor, SupervisorConfig, on_hot_allocation,
+    Cause, Clock, CoreSet, OnHotAllocation, Phase, Signals, Supervisor, SupervisorConfig,
+    ThreadSpec, on_hot_allocation,
 };
-use crate::telemetry::Registry;
 use crate::telemetry::hlog::{Environment, LogWriter};
+use crate::telemetry::{Registry, Snapshot};
 use crate::topology;
+use crate::types::UtcNanos;
 
+/// The strategy's stages from which on there is nothing more to come.
+const SETTLED: u8 = 2;
+const REFUSED: u8 = 3;
 /// How long the run may take beyond its schedule until it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,6 +53,8 @@ pub enum DemoLayout {
     Fused,
     /// A thread each.
     Split,
+    /// The gateway in a process of its own, exchange and strategy in another, as on two hosts.
+    Processes,
 }
 
 /// Sends orders through a whole gateway on this machine and shows where the time goes.
@@ -52,8 +66,10 @@ Examples:
   postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap or BinaryFILE)
   postern demo --layout split --output json
 
-The exit status is 0 if every account balances: every order ended in exactly one state, both sides agree on every fill,
-positions are the sums of the fills, and the gateway's book equals the exchange's.")]
+The exit status is 0 if every order was sent and every account balances: every order ended in exactly one state, both
+sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's.
+A first signal (SIGINT, SIGTERM) ends the run in good order: open orders are cancelled, what was done is reported, and the
+exit status is 1 as orders are left unsent. A second one does not wait for the cancels.")]
 pub struct DemoArgs {
     /// New orders to send.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -79,16 +95,26 @@ pub struct DemoArgs {
     /// Keep the run's configuration, keys and journal in this folder, which must not exist.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Be the gateway's process of the run in this folder (what `--layout processes` starts).
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub gateway_of: Option<PathBuf>,
     /// End at once if a hot duty cycle allocates, rather than count it.
     #[arg(long)]
     pub abort_on_allocation: bool,
 }
 
-/// Runs the demo; the exit status says whether everything balanced.
+/// Runs the demo; the exit status says whether all orders were sent and everything balanced.
 pub fn run(args: &DemoArgs) -> ExitCode {
-    match demo(args) {
-        Ok(balanced) if balanced => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    if args.abort_on_allocation {
+        on_hot_allocation(OnHotAllocation::Abort);
+    }
+    let result = match &args.gateway_of {
+        Some(directory) => parts::gateway(directory).map(|()| true),
+        None => demo(args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             super::complain(&message);
             ExitCode::FAILURE
@@ -97,28 +123,19 @@ pub fn run(args: &DemoArgs) -> ExitCode {
 }
 
 fn demo(args: &DemoArgs) -> Result<bool, String> {
-    if args.abort_on_allocation {
-        on_hot_allocation(OnHotAllocation::Abort);
-    }
-    let clock = Clock::start();
-    let registry = Registry::new();
+    let signals = Signals::catch().map_err(|error| format!("signals: {error}"))?;
+    let hlog = HistogramFile::open(&args.hlog)?;
+    let (clock, registry) = (Clock::start(), Registry::new());
     let mut world = World::prepare(args)?;
     let config = world.config().clone();
-    let mut gateway = topology::gateway(&config, &registry, clock, Some(world.relay()))
-        .map_err(|error| error.to_string())?;
-    let layout = gateway.plan.layout.to_string();
+    let (mut side, plan, mut threads) = GatewaySide::prepare(args, &world, &registry, clock)?;
     if args.output == Output::Text && io::stderr().is_terminal() {
-        super::complain(gateway.plan.to_string().trim_end());
+        super::complain(plan.to_string().trim_end());
     }
-    let mut threads = std::mem::take(&mut gateway.threads);
+    let layout = side.layout(&plan);
     threads.push(world.thread(args, clock, &registry)?);
-    let settings = SupervisorConfig {
-        drain_timeout: Duration::from_millis(u64::from(config.gateway.drain_timeout_ms)),
-        stall_ns: u64::from(config.runtime.stall_threshold_us) * 1_000,
-        ..SupervisorConfig::new(gateway.plan.housekeeping.clone())
-    };
-    let signals = Signals::catch().map_err(|error| format!("signals: {error}"))?;
     let began = clock.now();
+    let settings = supervision(&config, plan.housekeeping);
     let mut supervisor = Supervisor::start(settings, &registry, Some(signals), threads)
         .map_err(|error| error.to_string())?;
     let bar = progress(args);
@@ -130,7 +147,8 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
         bar.set_position(sent);
         let stage = world.progress.stage.load(Ordering::Relaxed);
         stuck = clock.now().since(began) > crate::types::Nanos::of(limit);
-        if stage >= 2 || stuck {
+        let phase = lifecycle.phase();
+        if side.tend(phase) || stage >= SETTLED || stuck {
             lifecycle.advance(Phase::Draining);
         }
     });
@@ -139,20 +157,87 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     if let Cause::Died { .. } = ending.cause {
         return Err(ending.to_string());
     }
-    let snapshot = registry.snapshot();
-    write_hlog(args, &snapshot, clock.utc(began), elapsed, &layout)?;
-    let mut balance = Balance::of(&world, &gateway.outcome, &snapshot)?;
+    let mut snapshot = registry.snapshot();
+    let outcome = side.finish(&mut snapshot, ending.is_drained)?;
+    hlog.write(&snapshot, clock.utc(began), elapsed, &layout)?;
+    let mut balance = Balance::of(&world, &outcome)?;
+    if world.progress.stage.load(Ordering::Relaxed) == REFUSED {
+        balance.faults.push("the gateway refused the strategy's session".into());
+    }
     if stuck {
-        balance
-            .faults
-            .push("the run did not end in time: orders were left without an answer".into());
+        let fault = "the run did not end in time: orders were left without an answer";
+        balance.faults.push(fault.into());
     }
-    if !ending.is_drained {
-        balance.faults.push("orders could not be cancelled in time".into());
-    }
-    let report = Report::new(&balance, &snapshot, &layout, &args.hlog);
+    let is_complete = balance.orders.sent == args.orders;
+    let report = Report::new(&balance, &snapshot, &layout, args);
     report.print(args.output).map_err(|error| format!("standard output: {error}"))?;
-    Ok(balance.is_balanced())
+    Ok(balance.is_balanced() && is_complete)
+}
+
+/// The gateway: in this process, or in one of its own.
+enum GatewaySide {
+    Here(Box<topology::Gateway>),
+    Elsewhere(Box<GatewayProcess>),
+}
+
+impl GatewaySide {
+    /// Wires it, or starts its process. Gives its plan, and the threads of this process that it needs.
+    fn prepare(
+        args: &DemoArgs,
+        world: &World,
+        registry: &Registry,
+        clock: Clock,
+    ) -> Result<(GatewaySide, Plan, Vec<ThreadSpec>), String> {
+        let config = world.config();
+        if args.layout == DemoLayout::Processes {
+            let mut process = GatewayProcess::start(args, world.directory())?;
+            let threads = vec![process.hold()];
+            let side = GatewaySide::Elsewhere(Box::new(process));
+            return Ok((side, topology::plan_of(config), threads));
+        }
+        let mut gateway = topology::gateway(config, registry, clock, Some(World::relay(config)))
+            .map_err(|error| error.to_string())?;
+        let (plan, threads) = (gateway.plan.clone(), std::mem::take(&mut gateway.threads));
+        Ok((GatewaySide::Here(Box::new(gateway)), plan, threads))
+    }
+
+    fn layout(&self, plan: &Plan) -> String {
+        match self {
+            GatewaySide::Here(_) => plan.layout.to_string(),
+            GatewaySide::Elsewhere(_) => "processes".to_owned(),
+        }
+    }
+
+    /// Whether the gateway asks for the end.
+    fn tend(&mut self, phase: Phase) -> bool {
+        match self {
+            GatewaySide::Here(_) => false,
+            GatewaySide::Elsewhere(process) => process.tend(phase),
+        }
+    }
+
+    /// What it came to, once this process has ended its threads; `snapshot` is this process's, and that of the whole run afterwards.
+    fn finish(self, snapshot: &mut Snapshot, is_drained: bool) -> Result<GatewayOutcome, String> {
+        match self {
+            GatewaySide::Here(gateway) => {
+                Ok(GatewayOutcome::of(&gateway.outcome, snapshot, is_drained))
+            }
+            GatewaySide::Elsewhere(process) => {
+                let outcome = process.finish(snapshot)?;
+                let is_drained = outcome.is_drained && is_drained;
+                Ok(GatewayOutcome { is_drained, ..outcome })
+            }
+        }
+    }
+}
+
+/// How the threads of a process of the demo are watched.
+fn supervision(config: &Config, housekeeping: CoreSet) -> SupervisorConfig {
+    SupervisorConfig {
+        drain_timeout: Duration::from_millis(u64::from(config.gateway.drain_timeout_ms)),
+        stall_ns: u64::from(config.runtime.stall_threshold_us) * 1_000,
+        ..SupervisorConfig::new(housekeeping)
+    }
 }
 
 fn progress(args: &DemoArgs) -> ProgressBar {
@@ -167,18 +252,52 @@ fn progress(args: &DemoArgs) -> ProgressBar {
     bar
 }
 
-fn write_hlog(
-    args: &DemoArgs,
-    snapshot: &crate::telemetry::Snapshot,
-    start: crate::types::UtcNanos,
-    length: Duration,
-    layout: &str,
-) -> Result<(), String> {
-    let at = |error: io::Error| format!("{}: {error}", args.hlog.display());
-    let file = std::fs::File::create(&args.hlog).map_err(at)?;
-    let environment = Environment::here(layout);
-    let mut log = LogWriter::begin(io::BufWriter::new(file), &environment, start).map_err(at)?;
-    log.write_snapshot(snapshot, Duration::ZERO, length).map_err(at)?;
-    log.finish().map_err(at)?;
-    Ok(())
+/// The file for the histograms, opened before anything runs. What was in it stays until the run has succeeded, and a file
+/// that was not there is removed if it has not.
+struct HistogramFile {
+    path: PathBuf,
+    file: File,
+    is_litter: bool,
+}
+
+impl HistogramFile {
+    fn open(path: &Path) -> Result<HistogramFile, String> {
+        let (file, is_litter) = match File::create_new(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (OpenOptions::new().write(true).open(path), false)
+            }
+            created => (created, true),
+        };
+        let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(HistogramFile { path: path.to_owned(), file, is_litter })
+    }
+
+    fn write(
+        mut self,
+        snapshot: &Snapshot,
+        start: UtcNanos,
+        length: Duration,
+        layout: &str,
+    ) -> Result<(), String> {
+        let write = |file: &File| -> io::Result<()> {
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+            let environment = Environment::here(layout);
+            let mut log = LogWriter::begin(io::BufWriter::new(file), &environment, start)?;
+            log.write_snapshot(snapshot, Duration::ZERO, length)?;
+            log.finish().map(|_| ())
+        };
+        self.is_litter = false;
+        write(&self.file).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+impl Drop for HistogramFile {
+    fn drop(&mut self) {
+        if self.is_litter {
+            // An empty file that stays does no harm.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }

@@ -2,10 +2,11 @@
 #![allow(clippy::float_arithmetic, reason = "ratios of measured times")]
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::cmd::demo::DemoArgs;
 use crate::cmd::demo::balance::Balance;
 use crate::cmd::output::Output;
 use crate::telemetry::{Latency, Snapshot, latency_table};
@@ -32,7 +33,9 @@ const HOPS: [&str; 13] = [
 pub(super) struct Report<'a> {
     balance: &'a Balance,
     layout: &'a str,
-    hlog: PathBuf,
+    hlog: &'a Path,
+    /// Orders asked for.
+    asked: u64,
     latencies: Vec<(&'static str, Latency)>,
     floor: Latency,
     round_trip: Latency,
@@ -43,13 +46,14 @@ impl<'a> Report<'a> {
         balance: &'a Balance,
         snapshot: &Snapshot,
         layout: &'a str,
-        hlog: &Path,
+        args: &'a DemoArgs,
     ) -> Report<'a> {
         let of = |name: &str| snapshot.histogram(name).filter(|h| !h.is_empty()).map(Latency::of);
         Report {
             balance,
             layout,
-            hlog: hlog.to_path_buf(),
+            hlog: &args.hlog,
+            asked: args.orders,
             latencies: HOPS.iter().filter_map(|&name| Some((name, of(name)?))).collect(),
             floor: of("relay_round_trip").unwrap_or_default(),
             round_trip: of("round_trip").unwrap_or_default(),
@@ -62,6 +66,11 @@ impl<'a> Report<'a> {
             Output::Json => writeln!(out, "{}", self.json()),
             Output::Text => self.text(&mut out),
         }
+    }
+
+    /// Whether the run ended before all orders were sent.
+    fn is_interrupted(&self) -> bool {
+        self.balance.orders.sent < self.asked
     }
 
     fn ratio(&self, of: impl Fn(&Latency) -> u64) -> Option<f64> {
@@ -89,6 +98,7 @@ impl<'a> Report<'a> {
             "hot_path_allocations": self.balance.hot_path_allocations,
             "layout": self.layout,
             "balanced": self.balance.is_balanced(),
+            "interrupted": self.is_interrupted(),
             "faults": self.balance.faults,
             "hlog": self.hlog,
         })
@@ -123,6 +133,9 @@ impl<'a> Report<'a> {
         }
         writeln!(out, "hot-path allocations: {}", self.balance.hot_path_allocations)?;
         writeln!(out, "histograms: {} (postern hist {0})", self.hlog.display())?;
+        if self.is_interrupted() {
+            writeln!(out, "INTERRUPTED: {} of {} orders were sent", orders.sent, self.asked)?;
+        }
         if self.balance.is_balanced() {
             return writeln!(
                 out,

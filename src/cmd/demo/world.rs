@@ -34,8 +34,24 @@ pub(super) const SESSION: SessionId = SessionId(1);
 pub(super) const VENUE_SESSION: SessionId = SessionId(7);
 /// The strategy's account.
 pub(super) const ACCOUNT: AccountId = AccountId(1);
+/// The gateway's configuration in the run's folder.
+pub(super) const CONFIG_FILE: &str = "demo.toml";
 /// Streams of the floor, beside those of the gateway on the same channels.
 const PROBE_STREAM: i32 = 9_001;
+/// Ports of all runs on a machine: below those that Linux gives to whoever asks for any (`ip_local_port_range`).
+const PORT_FIRST: u16 = 16_000;
+/// Ports of one run, with some to spare.
+const PORT_BLOCK: u16 = 16;
+/// Runs that have a block of their own.
+const PORT_BLOCKS: u16 = 1_000;
+const PORT_END: u16 = PORT_FIRST + PORT_BLOCK * PORT_BLOCKS;
+/// Long, as a busy machine may keep all of the demo waiting, and no host can die alone.
+const KEEPALIVE_MS: u32 = 5_000;
+/// What Linux allows where nobody changed it, and more than ever waits here, in bytes.
+const SOCKET_BUFFER_DEFAULT: u64 = 212_992;
+const SOCKET_BUFFER_MAX: u64 = 4 << 20;
+/// Names tried for a temporary folder.
+const FOLDERS_TRIED: u32 = 8;
 /// Steps of a capture that build the book before trading starts.
 const OPENING_STEPS: u64 = 1_000;
 /// Symbols of the generated market, with the middle their walk starts at.
@@ -80,13 +96,9 @@ impl World {
             return Err("the capture names no instrument: no stock directory and no order".into());
         }
         let directory = folder(args)?;
-        let text = configuration(args, &directory, &instruments)?;
-        let path = directory.join("demo.toml");
-        for key in ["strategy.key", "venue.key"] {
-            write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
-        }
-        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let config = Config::load(&path).map_err(|errors| errors.to_string())?;
+        let config = furnish(args, &directory, &instruments).inspect_err(|_| {
+            clean(&directory, args.keep.is_some());
+        })?;
         Ok(World {
             config,
             directory,
@@ -114,9 +126,14 @@ impl World {
         Duration::from_nanos(2 * args.orders * interval_ns(args.rate))
     }
 
+    /// The run's folder: configuration, keys, journal.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The floor's relay, for the gateway's thread: the same channels as orders and reports, streams of its own.
-    pub fn relay(&self) -> ExtraAgent {
-        let channels = Channels::of(&self.config);
+    pub fn relay(config: &Config) -> ExtraAgent {
+        let channels = Channels::of(config);
         Box::new(move |client: &mut Client| {
             let forth = (
                 client.add_subscription(&channels.orders, PROBE_STREAM)?,
@@ -141,9 +158,13 @@ impl World {
         let strategy = self.strategy(args);
         let channels = Channels::of(&self.config);
         let streams = Streams::of(&self.config);
+        let buffer_bytes = usize::try_from(self.config.aeron.socket_buffer_bytes)
+            .map_err(|_| "a socket buffer beyond all memory")?;
         let aeron = AeronConfig {
-            directory: self.directory_in_memory("world"),
+            directory: memory_of(&self.directory, "world"),
             streams_max: 16,
+            socket_send_bytes: buffer_bytes,
+            socket_receive_bytes: buffer_bytes,
             driver_timeout_ms: u64::from(self.config.aeron.driver_timeout_ms),
             client_liveness_ms: u64::from(self.config.aeron.client_liveness_ms),
             ..AeronConfig::default()
@@ -173,7 +194,7 @@ impl World {
             session: VENUE_SESSION,
             key,
             keepalive_ms: 10..=60_000,
-            own_keepalive_ms: 500,
+            own_keepalive_ms: KEEPALIVE_MS,
             clock_skew_ns: 60_000_000_000,
             retained_reports: 1 << 16,
         };
@@ -227,7 +248,7 @@ impl World {
             session: ClientConfig {
                 session: SESSION,
                 key,
-                keepalive_ms: 200,
+                keepalive_ms: KEEPALIVE_MS,
                 retry_ns: 500_000_000,
             },
             account: ACCOUNT,
@@ -243,20 +264,30 @@ impl World {
             position_max: 500,
         }
     }
-
-    fn directory_in_memory(&self, name: &str) -> PathBuf {
-        let own = self.directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
-        PathBuf::from(format!("/dev/shm/{own}-{name}"))
-    }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !self.keep {
-            // What cannot be removed is left for the system's tidying of temporary files.
-            let _ = std::fs::remove_dir_all(&self.directory);
-        }
+        clean(&self.directory, self.keep);
     }
+}
+
+/// Removes what a run leaves: its folder, unless it is to be kept, and what a driver that was killed left in memory.
+fn clean(directory: &Path, keep: bool) {
+    for name in ["gateway", "world"] {
+        // Drivers that ended in good order have removed theirs.
+        let _ = std::fs::remove_dir_all(memory_of(directory, name));
+    }
+    if !keep {
+        // What cannot be removed is left for the system's tidying of temporary files.
+        let _ = std::fs::remove_dir_all(directory);
+    }
+}
+
+/// The folder of a media driver: named after the process too, as two runs may keep folders of one name.
+fn memory_of(directory: &Path, name: &str) -> PathBuf {
+    let own = directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
+    PathBuf::from(format!("/dev/shm/{own}.{}-{name}", std::process::id()))
 }
 
 /// Channels of the demo, by what goes over them.
@@ -420,14 +451,39 @@ fn read_capture(path: &Path) -> Result<CaptureScript, String> {
 
 /// The run's folder: the one to keep, or a temporary one.
 fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
-    let path = match &args.keep {
-        Some(path) => path.clone(),
-        None => std::env::temp_dir().join(format!("postern-demo-{}", std::process::id())),
-    };
     let mut builder = std::fs::DirBuilder::new();
     builder.mode(0o700);
-    builder.create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))
+    let own = std::process::id();
+    // A process of the same number that was killed may have left its folder.
+    let temporary = (0..FOLDERS_TRIED).map(|turn| match turn {
+        0 => std::env::temp_dir().join(format!("postern-demo-{own}")),
+        _ => std::env::temp_dir().join(format!("postern-demo-{own}-{turn}")),
+    });
+    let mut refused = String::new();
+    for path in args.keep.iter().cloned().chain(temporary.filter(|_| args.keep.is_none())) {
+        match builder.create(&path) {
+            Ok(()) => {
+                return path.canonicalize().map_err(|error| format!("{}: {error}", path.display()));
+            }
+            Err(error) => refused = format!("{}: {error}", path.display()),
+        }
+    }
+    Err(refused)
+}
+
+/// Writes configuration and keys into the run's folder, and reads the configuration as a gateway would.
+fn furnish(
+    args: &DemoArgs,
+    directory: &Path,
+    instruments: &[VenueInstrument],
+) -> Result<Config, String> {
+    let text = configuration(args, directory, instruments)?;
+    for key in ["strategy.key", "venue.key"] {
+        write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
+    }
+    let path = directory.join(CONFIG_FILE);
+    std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Config::load(&path).map_err(|errors| errors.to_string())
 }
 
 fn write_key(path: &Path) -> std::io::Result<()> {
@@ -440,17 +496,28 @@ fn write_key(path: &Path) -> std::io::Result<()> {
     writeln!(file, "{digits}")
 }
 
-/// Ports nobody uses now.
+/// Ports nobody uses now. Outside the range that the kernel hands out by itself, and for each process from a block of its
+/// own, so that nobody takes one between this look and its use.
 fn free_ports<const N: usize>() -> Result<[u16; N], String> {
-    let mut held = Vec::new();
+    let block = u16::try_from(std::process::id() % u32::from(PORT_BLOCKS)).unwrap_or_default();
+    let first = PORT_FIRST + block * PORT_BLOCK;
+    let is_free = |port: &u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    // The block of its own, and those behind it where others use some of that.
+    let mut free = (first..PORT_END).chain(PORT_FIRST..first).filter(is_free);
     let mut ports = [0; N];
     for port in &mut ports {
-        let socket =
-            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
-        *port = socket.local_addr().map_err(|e| format!("no free port: {e}"))?.port();
-        held.push(socket);
+        *port = free.next().ok_or("no free UDP port on 127.0.0.1")?;
     }
     Ok(ports)
+}
+
+/// As much as the kernel allows anybody: what a busy machine does not read in time is kept, not lost.
+fn socket_buffer_bytes() -> u64 {
+    let allowed = ["rmem_max", "wmem_max"].map(|name| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOCKET_BUFFER_DEFAULT)
+    });
+    allowed.into_iter().fold(SOCKET_BUFFER_MAX, u64::min)
 }
 
 /// The gateway's configuration as a file, as one would write it by hand.
@@ -461,11 +528,13 @@ fn configuration(
 ) -> Result<String, String> {
     let [orders, reports, venue_orders, venue_reports, market, feed] = free_ports::<6>()?;
     let layout = match args.layout {
-        super::DemoLayout::Auto => "auto",
+        super::DemoLayout::Auto | super::DemoLayout::Processes => "auto",
         super::DemoLayout::Fused => "fused",
         super::DemoLayout::Split => "split",
     };
-    let own = directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
+    let buffer = socket_buffer_bytes();
+    let aeron = memory_of(directory, "gateway");
+    let aeron = aeron.display();
     // A group of its own for each run, so that two runs at once do not hear each other.
     let group = 1 + std::process::id() % 250;
     let rate = args.rate.saturating_mul(8).max(1_000);
@@ -477,12 +546,13 @@ layout = "{layout}"
 [runtime]
 stall_threshold_us = 1000
 [aeron]
-directory = "/dev/shm/{own}-gateway"
+directory = "{aeron}"
 driver_timeout_ms = 5000
 client_liveness_ms = 5000
-socket_buffer_bytes = 212992
+socket_buffer_bytes = {buffer}
 [entry]
 channel = "aeron:udp?endpoint=127.0.0.1:{orders}"
+keepalive_ms_min = {KEEPALIVE_MS}
 [market_data]
 channel = "aeron:udp?endpoint=127.0.0.1:{market}"
 [journal]
@@ -523,7 +593,7 @@ report_channel = "aeron:udp?endpoint=127.0.0.1:{venue_reports}"
 report_stream_id = 3002
 session_id = {venue_session}
 key_file = "venue.key"
-keepalive_ms = 200
+keepalive_ms = {KEEPALIVE_MS}
 
 [[channel]]
 id = 1
