@@ -58,8 +58,22 @@ fn ctl_stop_does_the_same() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once_and_says_that_orders_may_be_open() {
-    let (_setup, mut daemon, mut world) = trading(Options::default());
+fn health_follows_its_life_and_a_second_signal_ends_it_at_once() {
+    let setup = Setup::new(Options::default());
+    let mut daemon = Daemon::start(&setup);
+    // It runs, but venue and market are not there.
+    let (status, health) = daemon.health().expect("it answers");
+    assert_eq!(status, 503, "{health}");
+    let mut world = World::new(&setup);
+    world.open(&daemon);
+    let mut next_look = now();
+    world.until("health", |_| {
+        if now() < next_look {
+            return None;
+        }
+        next_look = now().plus(20_000_000);
+        (daemon.health()?.0 == 200).then_some(())
+    });
     world.rest(10);
     // From here on the exchange does not answer: nobody turns the world.
     daemon.signal("-TERM");
@@ -105,7 +119,7 @@ fn approved_orders(setup: &Setup) -> usize {
 
 #[test]
 fn a_kill_at_any_instant_loses_nothing_and_repeats_nothing() {
-    let (setup, mut daemon, mut world) = trading(Options::default());
+    let (setup, mut daemon, mut world) = trading(Options { drain_ms: 2_000, ..Options::default() });
     let (bid, offer) = world.touch();
     // A position of 5, and twenty orders open; then it is killed in the middle of four hundred more.
     let bought = world.send_order(Side::Buy, offer, 5);

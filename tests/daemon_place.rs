@@ -1,5 +1,6 @@
 //! The daemon on its machine: every layout with every place of the media driver, its threads, its memory, its
 //! allocations, the death of what it depends on, and a strategy written with another Aeron client.
+#![allow(clippy::wildcard_enum_match_arm, reason = "what is not named is all the same to a test")]
 
 #[path = "support/aeron_rs_strategy.rs"]
 mod aeron_rs_strategy;
@@ -301,6 +302,32 @@ fn utc() -> UtcNanos {
     clock.utc(clock.now())
 }
 
+/// Negotiates and establishes the session; returns its version.
+fn enter(world: &mut World, stranger: &mut Stranger) -> u64 {
+    let key: SessionKey = STRATEGY_KEY.parse().expect("a key");
+    let (session_id, session_ver_id) = (SESSION, utc().0);
+    let timestamp = utc();
+    let credentials = key.sign(SESSION, session_ver_id, timestamp);
+    let client_flow = FlowType::Idempotent;
+    let negotiate = Negotiate { session_id, client_flow, session_ver_id, timestamp, credentials };
+    stranger.send(world, negotiate);
+    let answer = stranger.receive(world);
+    assert!(matches!(answer, OrderEntry::NegotiationResponse(_)), "{answer:?}");
+    let timestamp = utc();
+    let establish = Establish {
+        session_id,
+        keepalive_interval: 10_000,
+        session_ver_id,
+        timestamp,
+        next_seq_no: SeqNum(1),
+        credentials: key.sign(SESSION, session_ver_id, timestamp),
+    };
+    stranger.send(world, establish);
+    let answer = stranger.receive(world);
+    assert!(matches!(answer, OrderEntry::EstablishmentAck(_)), "{answer:?}");
+    session_ver_id
+}
+
 #[test]
 fn a_strategy_written_with_another_client_does_a_whole_session() {
     let setup = Setup::new(Options { ipc: true, ..Options::default() });
@@ -313,28 +340,8 @@ fn a_strategy_written_with_another_client_does_a_whole_session() {
         Stranger { strategy: Strategy::connect(&setup.aeron, orders, reports), next: 0 };
     world.until("connection", |_| stranger.strategy.is_connected().then_some(()));
 
-    let key: SessionKey = STRATEGY_KEY.parse().expect("a key");
-    let (session_id, session_ver_id) = (SESSION, utc().0);
-    let timestamp = utc();
-    let credentials = key.sign(SESSION, session_ver_id, timestamp);
-    let client_flow = FlowType::Idempotent;
-    let negotiate = Negotiate { session_id, client_flow, session_ver_id, timestamp, credentials };
-    stranger.send(&mut world, negotiate);
-    let answer = stranger.receive(&mut world);
-    assert!(matches!(answer, OrderEntry::NegotiationResponse(_)), "{answer:?}");
-    let timestamp = utc();
-    let establish = Establish {
-        session_id,
-        keepalive_interval: 10_000,
-        session_ver_id,
-        timestamp,
-        next_seq_no: SeqNum(1),
-        credentials: key.sign(SESSION, session_ver_id, timestamp),
-    };
-    stranger.send(&mut world, establish);
-    let answer = stranger.receive(&mut world);
-    assert!(matches!(answer, OrderEntry::EstablishmentAck(_)), "{answer:?}");
-
+    let session_ver_id = enter(&mut world, &mut stranger);
+    let session_id = SESSION;
     let (bid, offer) = world.touch();
     let order = NewOrderSingle {
         session_id,

@@ -110,7 +110,9 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     let mut gateway = topology::gateway(config, &registry, clock, None).map_err(Failure::start)?;
     // Reading the journal of earlier runs took memory that is not needed any more.
     memory::give_back();
-    for line in gateway.plan.to_string().lines().chain(gateway.remarks.iter().map(String::as_str)) {
+    // The plan tells its own remarks.
+    let others = gateway.remarks.iter().filter(|remark| !gateway.plan.remarks.contains(remark));
+    for line in gateway.plan.to_string().lines().chain(others.map(String::as_str)) {
         tracing::info!("{line}");
     }
     let settings = SupervisorConfig {
