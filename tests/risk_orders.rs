@@ -2,12 +2,14 @@
 
 mod risk_support;
 
-use postern::codec::journal::VenueExecution;
+use postern::codec::journal::{RouterRefusal, VenueExecution};
 use postern::types::{
-    CancelRejectTo, ClOrdId, DenyReason, ExecType, FeedState, LinkState, Nanos, OrdStatus, OrderId,
-    Price, RequestKind, Side,
+    CancelRejectTo, ClOrdId, DenyReason, ExecType, FeedState, KillAction, KillScope, LinkState,
+    Nanos, OrdStatus, OrderId, Price, RequestKind, Side,
 };
-use risk_support::{Desk, cancel_reject, cents, config, link, quote, refusal, session, status};
+use risk_support::{
+    Desk, cancel_reject, cents, config, kill, link, quote, refusal, session, status,
+};
 
 fn desk() -> Desk {
     Desk::new(&config())
@@ -125,8 +127,10 @@ fn a_sweeps_cancel_that_did_not_leave_is_sent_when_the_venue_is_back() {
     let (_, id) = desk.open();
     desk.apply(kill(KillScope::Account, 1, KillAction::KillAndCancel));
     assert_eq!(desk.tick().cancels.len(), 1);
-    let refused =
-        RouterRefusal { deny_reason: DenyReason::VenueDown.code(), ..refusal(id, RequestKind::Cancel) };
+    let refused = RouterRefusal {
+        deny_reason: DenyReason::VenueDown.code(),
+        ..refusal(id, RequestKind::Cancel)
+    };
     assert_eq!(desk.apply(refused).cancel_rejects.len(), 0, "nobody asked for it by a request");
     desk.apply(link(1, LinkState::Down));
     assert_eq!(desk.tick().cancels.len(), 0);
