@@ -434,7 +434,7 @@ fn what_contradicts_another_section_is_told() {
     check(
         "burst = 10",
         "burst = 10\nmax_open_orders = 20000",
-        &["g.toml:14: session.max_open_orders: 20000 is above risk.max_open_orders, 16384"],
+        &["g.toml:14: session.max_open_orders: 20000 is above risk.max_open_orders, 8192"],
     );
     check(
         "",

@@ -256,6 +256,11 @@ fn at_rest_it_holds_no_more_than_64_mib_beyond_log_buffers() {
         }
         eprintln!("  {:<34} {:>8} {:>8}", "beyond log buffers", mapped >> 10, held >> 10);
         assert!(held <= 64 * MIB, "{} KiB held beyond log buffers", held >> 10);
+        // Each thread that uses Aeron maps the driver's files once more, and the kernel counts them each time: the default
+        // layout has one such thread.
+        if layout == "fused" {
+            assert!(mapped <= 64 * MIB, "{} KiB resident beyond log buffers", mapped >> 10);
+        }
         daemon.signal("-TERM");
         assert_eq!(daemon.wait_end().code(), Some(0), "{}", daemon.log());
     }
