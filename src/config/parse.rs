@@ -35,10 +35,11 @@ const GIBIBYTE: u32 = 1 << 30;
 
 pub(super) const LAYOUTS: [(&str, Layout); 3] =
     [("auto", Layout::Auto), ("fused", Layout::Fused), ("split", Layout::Split)];
-pub(super) const IDLES: [(&str, Idle); 5] = [
+pub(super) const IDLES: [(&str, Idle); 6] = [
     ("auto", Idle::Auto),
     ("spin", Idle::Spin),
     ("pause", Idle::Pause),
+    ("linger", Idle::Linger),
     ("yield", Idle::Yield),
     ("park", Idle::Park),
 ];

@@ -28,6 +28,8 @@ pub enum Idle {
     Spin,
     /// The same with the processor's pause instruction.
     Pause,
+    /// Pauses while work keeps coming, then sleeps in short steps.
+    Linger,
     /// Offers the core to others.
     Yield,
     /// Sleeps in short steps.

@@ -19,10 +19,13 @@ const SPINS: u32 = 16;
 const PAUSES: u32 = 64;
 /// Empty cycles that offer the core to others.
 const YIELDS: u32 = 32;
+/// Empty cycles with a pause before `linger` begins to park: some milliseconds on a thread that serves Aeron over UDP, a
+/// fraction of one on a thread that only looks at rings.
+const LINGERS: u32 = 4_000;
 
 /// An idle strategy, chosen a thread.
 ///
-/// In text: `spin`, `pause`, `yield`, `park`, or `park:` and the longest park, such as `park:50us` or `park:1ms`.
+/// In text: `spin`, `pause`, `linger`, `yield`, `park`, or `linger:` or `park:` and the longest park, such as `park:50us`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     /// Poll again at once. The lowest latency; only on a core of its own that has no sibling thread.
@@ -30,8 +33,13 @@ pub enum Idle {
     /// Poll again after a `pause` instruction, which leaves the core's resources to a sibling and saves power. Costs some
     /// tens of nanoseconds. For a core of its own.
     Pause,
+    /// Pause as long as work comes every few milliseconds, then sleep for longer and longer, up to this maximum. Keeps a
+    /// fair share of a core that others want too, and burns nothing while nothing happens. For a thread that has a core of
+    /// a small machine to itself, as far as we are concerned.
+    Linger(Duration),
     /// Offer the core to other threads that want it, then poll again. Latency of a microsecond while nobody else wants the
-    /// core; burns what nobody wants. For threads that share a core.
+    /// core; burns what nobody wants. For threads of ours that share a core: a stranger that never sleeps takes nearly all
+    /// of it, because the scheduler (since Linux 6.18) lets a thread that yields forfeit its whole slice.
     Yield,
     /// Spin, pause, yield, then sleep for longer and longer, up to this maximum. Costs up to the maximum in latency after
     /// a quiet time, and next to no processor time. For everything off the hot path, and for laptops.
@@ -41,7 +49,7 @@ pub enum Idle {
 impl Idle {
     /// Whether the strategy gives the core away when there is no work.
     pub const fn shares_core(self) -> bool {
-        matches!(self, Idle::Yield | Idle::Park(_))
+        matches!(self, Idle::Linger(_) | Idle::Yield | Idle::Park(_))
     }
 }
 
@@ -50,6 +58,7 @@ impl fmt::Display for Idle {
         match self {
             Idle::Spin => f.write_str("spin"),
             Idle::Pause => f.write_str("pause"),
+            Idle::Linger(max) => write!(f, "linger:{}us", max.as_micros()),
             Idle::Yield => f.write_str("yield"),
             Idle::Park(max) => write!(f, "park:{}us", max.as_micros()),
         }
@@ -66,8 +75,8 @@ impl fmt::Display for ParseIdleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no idle strategy: write spin, pause, yield, park, or park:TIME with TIME from 1us to {}ms, \
-             such as park:50us",
+            "`{}` is no idle strategy: write spin, pause, linger, yield, park, or linger:TIME or park:TIME with TIME from \
+             1us to {}ms, such as park:50us",
             self.text,
             PARK_MAX.as_millis()
         )
@@ -85,12 +94,17 @@ impl FromStr for Idle {
             "spin" => Ok(Idle::Spin),
             "pause" => Ok(Idle::Pause),
             "yield" => Ok(Idle::Yield),
+            "linger" => Ok(Idle::Linger(PARK_DEFAULT)),
             "park" => Ok(Idle::Park(PARK_DEFAULT)),
             _ => {
-                let time = text.strip_prefix("park:").ok_or_else(error)?;
+                let (kind, time) = text.split_once(':').ok_or_else(error)?;
                 let max = parse_time(time).ok_or_else(error)?;
                 let is_possible = (PARK_MIN..=PARK_MAX).contains(&max);
-                is_possible.then_some(Idle::Park(max)).ok_or_else(error)
+                match kind {
+                    "linger" if is_possible => Ok(Idle::Linger(max)),
+                    "park" if is_possible => Ok(Idle::Park(max)),
+                    _ => Err(error()),
+                }
             }
         }
     }
@@ -157,20 +171,26 @@ impl Idler {
             Idle::Spin => Step::Spin,
             Idle::Pause => Step::Pause,
             Idle::Yield => Step::Yield,
+            Idle::Linger(max) => {
+                self.empty_count = self.empty_count.saturating_add(1);
+                if self.empty_count <= LINGERS { Step::Pause } else { self.park(max) }
+            }
             Idle::Park(max) => {
                 self.empty_count = self.empty_count.saturating_add(1);
                 match self.empty_count {
                     0..=SPINS => Step::Spin,
                     count if count <= SPINS + PAUSES => Step::Pause,
                     count if count <= SPINS + PAUSES + YIELDS => Step::Yield,
-                    _ => {
-                        let park = self.park.min(max);
-                        self.park = park.saturating_mul(2).min(max);
-                        Step::Park(park)
-                    }
+                    _ => self.park(max),
                 }
             }
         }
+    }
+
+    fn park(&mut self, max: Duration) -> Step {
+        let park = self.park.min(max);
+        self.park = park.saturating_mul(2).min(max);
+        Step::Park(park)
     }
 }
 
@@ -188,7 +208,9 @@ mod tests {
 
     #[test]
     fn the_text_of_a_strategy_reads_back_as_itself() {
-        for text in ["spin", "pause", "yield", "park:1us", "park:50us", "park:100000us"] {
+        for text in
+            ["spin", "pause", "linger:50us", "yield", "park:1us", "park:50us", "park:100000us"]
+        {
             let idle: Idle = text.parse().expect(text);
             assert_eq!(idle.to_string(), text);
         }
@@ -206,6 +228,7 @@ mod tests {
             "park:us",
             "park:0us",
             "park:101ms",
+            "linger:0us",
             "park:5",
             "park:5s",
         ];
@@ -242,5 +265,19 @@ mod tests {
         assert!(Idler::new(Idle::Yield).idle());
         assert!(!Idle::Spin.shares_core() && !Idle::Pause.shares_core());
         assert!(Idle::Yield.shares_core() && Idle::Park(PARK_DEFAULT).shares_core());
+    }
+
+    #[test]
+    fn linger_parks_only_after_a_long_quiet_and_work_wakes_it_for_as_long_again() {
+        let mut idler = Idler::new(Idle::Linger(Duration::from_micros(2)));
+        for _ in 0..2 {
+            for _ in 0..LINGERS {
+                assert_eq!(idler.step(), Step::Pause);
+            }
+            for micros in [1, 2, 2] {
+                assert_eq!(idler.step(), Step::Park(Duration::from_micros(micros)));
+            }
+            idler.reset();
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::runtime::cores::{CoreSet, Cores};
 use crate::runtime::idle::{Idle, PARK_DEFAULT};
@@ -181,6 +182,9 @@ impl fmt::Display for Plan {
     }
 }
 
+/// The longest a lingering thread sleeps: what the first message after a quiet time waits at most.
+const LINGER_PARK: Duration = Duration::from_micros(100);
+
 /// An idle feed costs a system call a poll; on the gateway's thread that delays an order that just came. So it is polled
 /// this seldom there.
 const FEED_EVERY_ON_GATEWAY: u32 = 4;
@@ -319,10 +323,10 @@ fn idle_of(
         // includes this one.
         _ if hot.housekeeping.count() < 2 => {
             let remark = format!(
-                "thread {} yields core {core}: too few cores are left for everything else",
+                "thread {} rests on core {core} when nothing happens: too few cores are left for everything else",
                 thread.name
             );
-            (Idle::Yield, Some(remark))
+            (Idle::Linger(LINGER_PARK), Some(remark))
         }
         _ => (Idle::Pause, None),
     }
@@ -353,12 +357,12 @@ mod tests {
         let with_feed = "[driver entry risk router feed]";
         let table = [
             (1, vec![format!("gateway @0 park:200us {with_feed}"), "rest 0".into()]),
-            (2, vec![format!("gateway @1 yield {with_feed}"), "rest 0".into()]),
+            (2, vec![format!("gateway @1 linger:100us {with_feed}"), "rest 0".into()]),
             (
                 3,
                 vec![
-                    format!("gateway @2 yield {GATEWAY}"),
-                    "feed @1 yield [feed]".into(),
+                    format!("gateway @2 linger:100us {GATEWAY}"),
+                    "feed @1 linger:100us [feed]".into(),
                     "rest 0".into(),
                 ],
             ),
@@ -413,7 +417,7 @@ mod tests {
             [
                 "driver @3 yield [driver]",
                 "entry @2 yield [entry]",
-                "risk @1 yield [risk]",
+                "risk @1 linger:100us [risk]",
                 "router @3 yield [router]",
                 "feed @2 yield [feed]",
                 "rest 0",

@@ -239,6 +239,7 @@ pub(super) fn idle(wanted: config::Idle, planned: Idle) -> Idle {
         config::Idle::Auto => planned,
         config::Idle::Spin => Idle::Spin,
         config::Idle::Pause => Idle::Pause,
+        config::Idle::Linger => Idle::Linger(crate::runtime::PARK_DEFAULT),
         config::Idle::Yield => Idle::Yield,
         config::Idle::Park => Idle::Park(crate::runtime::PARK_DEFAULT),
     }

@@ -3,10 +3,6 @@
 //!
 //! The world has no thread: whoever waits for something turns it ([`World::until`]), so that nothing depends on how
 //! threads are scheduled. The test binary that includes this file has `support/transport.rs` as its module `support`.
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a test looks for one kind of message and refuses all others"
-)]
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what is not named is all the same to a test")]
 

@@ -10,7 +10,7 @@ use crate::cmd::demo::DemoArgs;
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
-use crate::runtime::{AgentSlot, Clock, Idle, StartError, ThreadSpec};
+use crate::runtime::{AgentSlot, Clock, Idle, PARK_DEFAULT, StartError, ThreadSpec};
 use crate::session::{ClientConfig, ServerConfig, SessionKey};
 use crate::sim::account::Account;
 use crate::sim::background::{
@@ -180,7 +180,7 @@ impl World {
             name: "world".to_owned(),
             // The housekeeping cores: the gateway's own are left to it.
             core: None,
-            idle: Idle::Yield,
+            idle: Idle::Linger(PARK_DEFAULT),
             build: Box::new(build),
         })
     }
