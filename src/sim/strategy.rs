@@ -31,6 +31,8 @@ const FRAGMENTS_PER_CYCLE: usize = 16;
 const BLOCK: u64 = 64;
 /// How often the session's clock is looked at, in nanoseconds.
 const TIMER_NS: u64 = 1_000_000;
+/// How long a refused binding waits before it is asked for again, in nanoseconds.
+const ASK_AGAIN_NS: u64 = 100_000_000;
 /// Bytes of the longest message sent.
 const MESSAGE_BYTES_MAX: usize = 120;
 
@@ -126,6 +128,8 @@ struct Desk<O> {
     round_trip_denied: Recorder,
     fatal: Option<Fatal>,
     stopping: bool,
+    /// When a refused binding is asked for again.
+    ask_again: Nanos,
 }
 
 impl<I: Inbound, O: Outbound> StrategyAgent<I, O> {
@@ -146,6 +150,7 @@ impl<I: Inbound, O: Outbound> StrategyAgent<I, O> {
             round_trip_denied: parts.registry.recorder("round_trip_denied"),
             fatal: None,
             stopping: false,
+            ask_again: Nanos(0),
             config,
         };
         StrategyAgent {
@@ -266,9 +271,11 @@ impl<O: Outbound> Desk<O> {
             ClientAction::NotApplied { count, .. } | ClientAction::Lost { count, .. } => {
                 self.account.anomaly_count += u64::from(count);
             }
-            ClientAction::NegotiationRefused(_) | ClientAction::EstablishmentRefused(_) => {
+            ClientAction::NegotiationRefused(_) => {
                 self.progress.stage.store(3, Ordering::Relaxed);
             }
+            // After a break the gateway may still hold the old binding: it is asked again until it has let go.
+            ClientAction::EstablishmentRefused(_) => self.ask_again = now.plus(ASK_AGAIN_NS),
             ClientAction::None | ClientAction::Ignore | ClientAction::Down(_) => {}
         }
     }
@@ -436,7 +443,15 @@ impl<O: Outbound> Desk<O> {
 
     fn on_timer(&mut self, now: Nanos) -> usize {
         let utc = self.clock.utc(now);
-        let idle = matches!(self.session.state(), ClientState::Idle);
+        let idle = match self.session.state() {
+            ClientState::Idle => true,
+            ClientState::Refused => {
+                now >= self.ask_again && self.progress.stage.load(Ordering::Relaxed) != 3
+            }
+            ClientState::Negotiating | ClientState::Establishing | ClientState::Established => {
+                false
+            }
+        };
         if idle && !self.stopping && self.orders.is_connected() {
             let first = self.session.resume(now, utc);
             self.control(&first);
