@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::runtime::alloc::{self, HotZone};
 use crate::runtime::{Agent, Clock, Fatal, Phase};
-use crate::telemetry::{AgentMetrics, Registry};
+use crate::telemetry::{AgentMetrics, Recorder, Registry};
 use crate::types::Nanos;
 
 /// The rarest an agent may be polled, in cycles of its thread.
@@ -80,6 +80,8 @@ struct Slot {
     slot: AgentSlot,
     name: &'static str,
     metrics: AgentMetrics,
+    /// Times of the polls that did work, where there is such a histogram.
+    times: Option<Recorder>,
     /// Cycles until it is polled again.
     wait_count: u32,
     /// The last phase it was told of.
@@ -118,7 +120,16 @@ impl<T: TimeSource> DutyCycle<T> {
             assert!((1..=EVERY_MAX).contains(&slot.every), "polled every {} cycles", slot.every);
             let name = slot.agent.name();
             let metrics = registry.agent_metrics(name);
-            Slot { slot, name, metrics, wait_count: 0, told: Phase::Starting, is_alive: true }
+            let times = registry.duty_cycle(name);
+            Slot {
+                slot,
+                name,
+                metrics,
+                times,
+                wait_count: 0,
+                told: Phase::Starting,
+                is_alive: true,
+            }
         });
         let slots = slots.collect();
         let stamp = time.now();
@@ -320,6 +331,9 @@ impl Slot {
         metrics.work_count.add(u64::try_from(work).unwrap_or(u64::MAX));
         metrics.busy_ns.add(spent_ns);
         metrics.cycle_ns_max.raise(spent_ns);
+        if let Some(times) = &self.times {
+            times.record(spent_ns);
+        }
         if spent_ns >= stall_ns {
             metrics.stall_count.increment();
         }

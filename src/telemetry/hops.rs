@@ -22,7 +22,6 @@ pub const HISTOGRAMS: &[HistogramRow] = &[
         "relay_round_trip",
         "A bare Aeron relay of the same messages over the same channels: the floor.",
     ),
-    row("hop_strategy_entry", "Strategy sent until entry read; only where both are one process."),
     row("hop_entry", "Entry's own work: order read until it was put into entry_risk."),
     row("hop_entry_risk", "Order in the ring entry_risk."),
     row("hop_risk", "Decision with its journal record: request read until it was put on."),
@@ -36,8 +35,7 @@ pub const HISTOGRAMS: &[HistogramRow] = &[
     row("duty_cycle_risk", "Duty cycles of risk that found work."),
     row("duty_cycle_router", "Duty cycles of router that found work."),
     row("duty_cycle_journal", "Duty cycles of journal that found work."),
-    row("duty_cycle_control", "Duty cycles of control that found work."),
-    row("duty_cycle_driver", "Duty cycles of the Aeron driver that found work."),
+    row("duty_cycle_aeron", "Duty cycles of the thread's Aeron client and driver that found work."),
     row("duty_cycle_venue", "Duty cycles of the simulated venue that found work."),
     row("duty_cycle_strategy", "Duty cycles of the simulated strategy that found work."),
 ];

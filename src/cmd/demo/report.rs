@@ -12,7 +12,7 @@ use crate::cmd::output::Output;
 use crate::telemetry::{Latency, Snapshot, latency_table};
 
 /// Hops that are shown, in the order in which an order meets them.
-const HOPS: [&str; 13] = [
+const HOPS: [&str; 12] = [
     "round_trip",
     "gateway",
     "hop_entry",
@@ -25,7 +25,6 @@ const HOPS: [&str; 13] = [
     "hop_feed",
     "round_trip_denied",
     "relay_round_trip",
-    "hop_strategy_entry",
 ];
 
 /// Everything that is printed.
