@@ -57,6 +57,26 @@ fn ctl_stop_does_the_same() {
     });
 }
 
+/// There is nothing to wait for when the venue is gone, and yet nobody can say that the order is.
+#[test]
+fn an_order_at_a_venue_that_is_gone_is_told_at_the_end() {
+    let (_setup, mut daemon, mut world) = trading(Options::default());
+    world.rest(10);
+    world.lose_exchange();
+    let mut next_look = now();
+    world.until("break of the venue's link", |_| {
+        if now() < next_look {
+            return None;
+        }
+        next_look = now().plus(20_000_000);
+        (daemon.counter("router_venue_down_count") > 0).then_some(())
+    });
+    daemon.signal("-TERM");
+    let status = world.until_end(&mut daemon);
+    assert_eq!(status.code(), Some(69), "{}", daemon.log());
+    assert!(daemon.log().contains("1 orders may be open at the venue"), "{}", daemon.log());
+}
+
 #[test]
 fn health_follows_its_life_and_a_second_signal_ends_it_at_once() {
     let setup = Setup::new(Options::default());

@@ -12,7 +12,8 @@ use crate::config::{AllocationGuard, Config, Wanted};
 use crate::control::Server;
 use crate::runtime::memory::{self, Outcome as Grant};
 use crate::runtime::{
-    Clock, OnHotAllocation, Signals, Supervisor, SupervisorConfig, on_hot_allocation,
+    Clock, EXIT_NOT_DRAINED, OnHotAllocation, Signals, Supervisor, SupervisorConfig,
+    on_hot_allocation,
 };
 use crate::telemetry::hlog::{Environment, LogWriter};
 use crate::telemetry::{Intervals, Registry};
@@ -131,6 +132,7 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     let mut log = hlog(config, &registry, clock, &layout).map_err(Failure::start)?;
     // A media driver with threads of its own lives to the end of the process, on the thread that made it.
     let _driver = gateway.driver.take();
+    let outcome = gateway.outcome.clone();
     let control = start_control(gateway, &registry, &supervisor, clock)?;
     let mut next_anchor = clock.now();
     let ending = supervisor.run(|_| {
@@ -147,11 +149,21 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     }
     // It ends by itself once the process stops; a panic in it was told on standard error.
     let _ = control.join();
-    let status = ending.exit_status();
+    // An order whose venue cannot be reached leaves nothing to wait for, and may all the same be open.
+    let open = outcome.risk.get().map_or(0, |risk| risk.open_order_count);
+    let status = match ending.exit_status() {
+        0 if open > 0 => EXIT_NOT_DRAINED,
+        status => status,
+    };
     if status == 0 {
         tracing::info!("{ending}");
     } else {
         tracing::error!("{ending}");
+    }
+    if open > 0 {
+        tracing::error!(
+            "{open} orders may be open at the venue: it could not be asked, or did not answer"
+        );
     }
     Ok(status)
 }

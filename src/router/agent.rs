@@ -1,5 +1,7 @@
 //! The agent: `risk_router` to the venues, the venues' reports to `router_risk`.
 
+use std::collections::VecDeque;
+
 use crate::codec::journal::{
     ApprovedCancel, ApprovedOrder, ApprovedReplace, RouterRefusal, VenueCancelReject,
     VenueExecution, VenueLink,
@@ -33,6 +35,8 @@ const DRAIN_GRACE_NS: u64 = 20_000_000;
 const TIMER_NS: u64 = 1_000_000;
 /// How long an approved order may wait for the venue's stream before its price is too old to be sent, in nanoseconds.
 const HOLD_NS_MAX: u64 = 1_000_000;
+/// Cancels that may wait for one venue's stream; only beyond does the request behind them wait too.
+const OWED_CANCELS_MAX: usize = 1_024;
 /// How long a venue session that was refused waits before it tries again, in nanoseconds.
 const REFUSED_RETRY_NS: u64 = 1_000_000_000;
 
@@ -145,6 +149,8 @@ struct Floor<O> {
     /// What risk has still to be told of each venue.
     link_pending: Vec<Option<LinkState>>,
     links: Vec<LinkGauge>,
+    /// Cancels that wait for their venue's stream, so that other venues and the kill switch do not.
+    owed: Vec<VecDeque<ApprovedCancel>>,
     refused_until: Vec<Nanos>,
     routes: Vec<(InstrumentId, usize)>,
     /// The first order of this run: those before it are not in the table.
@@ -186,6 +192,7 @@ impl<I: Inbound, O: Outbound> RouterAgent<I, O> {
         let floor = Floor {
             link_pending: vec![None; lines.len()],
             links,
+            owed: lines.iter().map(|_| VecDeque::with_capacity(OWED_CANCELS_MAX)).collect(),
             refused_until: vec![Nanos(0); lines.len()],
             lines,
             routes,
@@ -265,6 +272,7 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
         let mut work = self.floor.flush_links();
         // Orders first: the one that risk just approved must not wait for a look at the venues' streams.
+        work += self.floor.pay_owed(now);
         work += self.poll_requests(now);
         work += self.poll_reports(now)?;
         if self.floor.draining.is_some_and(|since| now.since(since) >= DRAIN_GRACE_NS) {
@@ -287,7 +295,7 @@ impl<I: Inbound, O: Outbound> Agent for RouterAgent<I, O> {
 
     fn is_drained(&self) -> bool {
         let up = self.floor.lines.iter().any(|line| line.session.is_established());
-        self.floor.table.is_empty() || !up
+        (self.floor.table.is_empty() && self.floor.owed.iter().all(VecDeque::is_empty)) || !up
     }
 }
 
@@ -338,41 +346,72 @@ impl<O: Outbound> Floor<O> {
         true
     }
 
-    /// Cancels always pass while the venue can hear them; they wait without limit for its stream.
+    /// Cancels always pass while the venue can hear them. One that its venue's stream has no room for waits apart, so that
+    /// other venues' orders and the kill switch do not wait behind it.
     #[inline]
     fn on_cancel(&mut self, now: Nanos, cancel: &ApprovedCancel) -> bool {
-        let known = self.table.get_mut(cancel.order_id).map(|entry| entry.venue);
-        let Some(line) = known.or_else(|| self.earlier_line(cancel)) else {
+        let line = match self.line_of(cancel) {
+            Some(line) if !self.owed[line].is_empty() => line,
+            Some(_) | None => match self.try_cancel(now, cancel) {
+                None => return true,
+                Some(line) => line,
+            },
+        };
+        if self.owed[line].len() >= OWED_CANCELS_MAX {
+            return false;
+        }
+        self.owed[line].push_back(*cancel);
+        true
+    }
+
+    /// Sends or refuses a cancel; gives its venue if the stream has no room now.
+    #[inline]
+    fn try_cancel(&mut self, now: Nanos, cancel: &ApprovedCancel) -> Option<usize> {
+        let (id, ingress) = (cancel.order_id, cancel.ingress_time);
+        let Some(line) = self.line_of(cancel) else {
             // It ended while the cancel was on its way: the report of its end is on the way to risk.
-            return self.refuse(
-                cancel.order_id,
-                cancel.ingress_time,
-                RequestKind::Cancel,
-                DenyReason::TooLateToCancel,
-            );
+            self.refuse(id, ingress, RequestKind::Cancel, DenyReason::TooLateToCancel);
+            return None;
         };
         if !self.lines[line].session.is_established() {
-            return self.refuse(
-                cancel.order_id,
-                cancel.ingress_time,
-                RequestKind::Cancel,
-                DenyReason::VenueDown,
-            );
+            self.refuse(id, ingress, RequestKind::Cancel, DenyReason::VenueDown);
+            return None;
         }
         let utc = self.clock.utc(now);
-        if let Err(error) = self.lines[line].send_cancel(now, utc, cancel.order_id) {
-            return match self.unsent(error, 0) {
-                Some(reason) => {
-                    self.refuse(cancel.order_id, cancel.ingress_time, RequestKind::Cancel, reason)
-                }
-                None => false,
-            };
+        if let Err(error) = self.lines[line].send_cancel(now, utc, id) {
+            let Some(reason) = self.unsent(error, 0) else { return Some(line) };
+            self.refuse(id, ingress, RequestKind::Cancel, reason);
+            return None;
         }
-        if known.is_some() {
-            self.step(cancel.order_id, Event::CancelSent);
+        if self.table.get_mut(id).is_some() {
+            self.step(id, Event::CancelSent);
         }
         self.telemetry.order_count.increment();
-        true
+        None
+    }
+
+    /// Sends cancels that waited, as far as their venues' streams have room and risk can be told of those that cannot go.
+    fn pay_owed(&mut self, now: Nanos) -> usize {
+        let mut work = 0;
+        for line in 0..self.owed.len() {
+            while let Some(&cancel) = self.owed[line].front() {
+                if self.router_risk.free_slots() == 0 || self.try_cancel(now, &cancel).is_some() {
+                    break;
+                }
+                self.owed[line].pop_front();
+                work += 1;
+            }
+        }
+        work
+    }
+
+    /// The venue of an order.
+    #[inline]
+    fn line_of(&mut self, cancel: &ApprovedCancel) -> Option<usize> {
+        match self.table.get_mut(cancel.order_id) {
+            Some(entry) => Some(entry.venue),
+            None => self.earlier_line(cancel),
+        }
     }
 
     /// Where an order of an earlier run of the process is, which risk remembers and the table here does not.

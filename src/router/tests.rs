@@ -370,6 +370,35 @@ fn an_order_that_waited_too_long_for_the_venue_is_refused_and_a_cancel_waits() {
     assert!(matches!(bench.venue_reads()[..], [OrderEntry::OrderCancelRequest(_)]));
 }
 
+/// The venue does not read: its cancel waits apart, and the kill switch behind it is heard at once.
+#[test]
+fn a_cancel_that_waits_for_its_venue_holds_up_nothing_else() {
+    let mut bench = Bench::new(16, 2);
+    bench.connect();
+    for id in 1..=2 {
+        bench.approved.order(&order(id, bench.now)).expect("room");
+    }
+    bench.approved.cancel(&cancel(1)).expect("room");
+    bench.approved.cancel(&cancel(2)).expect("room");
+    let kill = KillNotice { id: 0, kill_scope: KillScope::Firm, kill_action: KillAction::Kill };
+    bench.approved.kill(&kill).expect("room");
+    bench.approved.order(&order(3, bench.now)).expect("room");
+    bench.poll();
+    assert_eq!(bench.refusals(), [(3, DenyReason::KilledFirm)]);
+    assert!(!bench.router.is_drained());
+    assert_eq!(bench.venue_reads().len(), 2);
+    bench.poll();
+    let cancels: Vec<u64> = bench
+        .venue_reads()
+        .iter()
+        .map(|message| match message {
+            OrderEntry::OrderCancelRequest(m) => m.orig_cl_ord_id.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(cancels, [1, 2], "in the order in which they came");
+}
+
 #[test]
 fn a_venue_that_goes_is_told_and_its_orders_stay_open() {
     let mut bench = Bench::up();

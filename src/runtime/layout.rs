@@ -182,6 +182,8 @@ impl fmt::Display for Plan {
     }
 }
 
+/// The longest a thread sleeps that shares its core with another hot one: a hop between them waits for it.
+const SHARED_PARK: Duration = Duration::from_micros(50);
 /// The longest a lingering thread sleeps: what the first message after a quiet time waits at most.
 const LINGER_PARK: Duration = Duration::from_micros(100);
 
@@ -308,7 +310,7 @@ fn idle_of(
         .collect();
     if !sharers.is_empty() {
         let remark = format!("thread {} shares its core with {}", thread.name, sharers.join(", "));
-        return (Idle::Yield, Some(remark));
+        return (Idle::Park(SHARED_PARK), Some(remark));
     }
     let core = thread.core.unwrap_or_default();
     if cores.isolated.contains(core) {
@@ -415,16 +417,16 @@ mod tests {
         assert_eq!(
             split(4),
             [
-                "driver @3 yield [driver]",
-                "entry @2 yield [entry]",
+                "driver @3 park:50us [driver]",
+                "entry @2 park:50us [entry]",
                 "risk @1 linger:100us [risk]",
-                "router @3 yield [router]",
-                "feed @2 yield [feed]",
+                "router @3 park:50us [router]",
+                "feed @2 park:50us [feed]",
                 "rest 0",
             ]
         );
-        assert_eq!(split(2)[0], "driver @1 yield [driver]");
-        assert_eq!(split(2)[4], "feed @1 yield [feed]");
+        assert_eq!(split(2)[0], "driver @1 park:50us [driver]");
+        assert_eq!(split(2)[4], "feed @1 park:50us [feed]");
         assert_eq!(split(1)[5], "rest 0");
         assert_eq!(split(16)[0], "driver @15 pause [driver]");
     }

@@ -431,18 +431,29 @@ impl World {
         world
     }
 
+    /// The exchange is gone without a word; another one nobody is connected to takes its place.
+    pub fn lose_exchange(&mut self) {
+        let lines = self.own_lines(9_003);
+        self.exchange = exchange(lines, self.clock, &self.registry);
+    }
+
     /// Publishes the same book from the start, as for a gateway that came up late.
     pub fn restart_market(&mut self) {
         self.market = None;
-        let lines = VenueLines {
-            requests: self.client.add_subscription("aeron:ipc", 9_001).expect("subscribed"),
-            reports: self.client.add_publication("aeron:ipc", 9_002).expect("published"),
-            line_a: sink(self.feed),
-            line_b: None,
-        };
+        let lines = self.own_lines(9_001);
         let mut market = exchange(lines, self.clock, &self.registry);
         market.on_start(self.clock.now()).expect("it opens");
         self.market = Some(market);
+    }
+
+    /// Lines of an exchange that take and give nothing but market data.
+    fn own_lines(&mut self, stream: i32) -> VenueLines<Subscription, Publication, KernelUdpSink> {
+        VenueLines {
+            requests: self.client.add_subscription("aeron:ipc", stream).expect("subscribed"),
+            reports: self.client.add_publication("aeron:ipc", stream + 10).expect("published"),
+            line_a: sink(self.feed),
+            line_b: None,
+        }
     }
 
     /// One turn.

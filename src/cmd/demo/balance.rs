@@ -165,8 +165,10 @@ impl Balance {
                     match told.get_mut(&key) {
                         Some(count) if *count > 0 => *count -= 1,
                         Some(_) | None => {
-                            self.faults
-                                .push(format!("the strategy was not told of a fill: {fill:?}"));
+                            self.faults.push(format!(
+                                "the strategy was not told of a fill: {} at {}, match {}",
+                                fill.qty, fill.price, fill.match_number
+                            ));
                         }
                     }
                 }

@@ -27,6 +27,9 @@ const HOPS: [&str; 12] = [
     "relay_round_trip",
 ];
 
+/// Faults that are shown to people.
+const FAULTS_SHOWN: usize = 10;
+
 /// Everything that is printed.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -143,6 +146,11 @@ impl<'a> Report<'a> {
             );
         }
         writeln!(out, "NOT BALANCED:")?;
-        self.balance.faults.iter().try_for_each(|fault| writeln!(out, "  {fault}"))
+        let faults = &self.balance.faults;
+        faults.iter().take(FAULTS_SHOWN).try_for_each(|fault| writeln!(out, "  {fault}"))?;
+        match faults.len().checked_sub(FAULTS_SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => writeln!(out, "  and {more} more (--output json has them all)"),
+        }
     }
 }

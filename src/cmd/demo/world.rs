@@ -537,7 +537,7 @@ fn configuration(
     let aeron = aeron.display();
     // A group of its own for each run, so that two runs at once do not hear each other.
     let group = 1 + std::process::id() % 250;
-    let rate = args.rate.saturating_mul(8).max(1_000);
+    let rate = args.rate.saturating_mul(8).clamp(1_000, 1_000_000);
     let mut text = format!(
         r#"# Written by `postern demo`.
 [gateway]
