@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ fn ctl(arguments: &[&str]) -> Result<String, ctl::CtlError> {
     Ok(String::from_utf8(out).expect("text"))
 }
 
-/// Plays risk: reads commands from the ring and says that it applied them, until dropped.
+/// Plays risk: reads commands from the ring and says that it took them, until dropped. It knows no number above 9.
 struct Risk {
     has_ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -152,7 +152,8 @@ impl Risk {
     fn start(mut consumer: Consumer, registry: &Registry) -> Risk {
         let has_ended = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&has_ended);
-        let applied = registry.counter("risk_kill_command_id");
+        let taken = registry.counter("risk_kill_command_id");
+        let refused = registry.counter("risk_kill_refused_id");
         let (sender, seen) = std::sync::mpsc::channel();
         let thread = spawn("risk", move || {
             while !ended.load(Ordering::Relaxed) {
@@ -162,7 +163,11 @@ impl Risk {
                     };
                     consumer.release();
                     sender.send(command).expect("the test waits");
-                    applied.set(command.command_id);
+                    if command.id > 9 {
+                        refused.set(command.command_id);
+                    }
+                    fence(Ordering::Release);
+                    taken.set(command.command_id);
                 }
                 thread::yield_now();
             }
@@ -222,6 +227,59 @@ fn a_kill_goes_through_the_ring_and_is_confirmed() {
     assert_eq!((kill.kill_scope, kill.kill_action), (KillScope::Firm, KillAction::Kill));
     let status = rig.ctl(&["status"]).expect("status");
     assert!(status.contains(&format!("last kill switch command: {}", kill.command_id)), "{status}");
+}
+
+#[test]
+fn a_kill_of_what_is_not_configured_is_never_called_done() {
+    let (rig, consumer) = Rig::start(8, true, 20_000);
+    let risk = Risk::start(consumer, &rig.registry);
+    let words = ["--operator", "ann", "--reason", "typo"];
+    let kill = [&["kill", "account", "77", "--cancel", "yes"][..], &words].concat();
+    let error = rig.ctl(&kill).expect_err("refused");
+    let id = risk.next().command_id;
+    assert_eq!(error.exit_status(), 1);
+    let expected =
+        format!("no such account 77 in the configuration; nothing was stopped (command {id})");
+    assert_eq!(error.to_string(), expected);
+    let rearm = [&["rearm", "venue", "10"][..], &words].concat();
+    let error = rig.ctl(&rearm).expect_err("refused").to_string();
+    assert!(error.contains("no such venue 10") && error.contains("let pass"), "{error}");
+    risk.next();
+    let kill =
+        r#"{"verb":"kill","scope":"session","id":10,"cancel":false,"operator":"a","reason":"b"}"#;
+    let (status, answer) = rig.post(kill, JSON);
+    let id = risk.next().command_id;
+    assert_eq!(
+        (status, &answer["code"], &answer["ok"]),
+        (422, &json!("not_configured"), &json!(false))
+    );
+    assert_eq!(answer["command_id"], id);
+    // A refusal before it does not spoil the next one.
+    let kill = [&["kill", "account", "7", "--cancel", "yes"][..], &words].concat();
+    rig.ctl(&kill).expect("applied");
+}
+
+/// Risk shows only its last refusal: of a command before it control cannot say that it was applied.
+#[test]
+fn a_later_refusal_leaves_an_earlier_command_unconfirmed() {
+    let (rig, mut consumer) = Rig::start(8, true, 20_000);
+    let taken = rig.registry.counter("risk_kill_command_id");
+    let refused = rig.registry.counter("risk_kill_refused_id");
+    // Numbers of commands are microseconds of UTC: these two are of a time to come.
+    let later = u64::MAX / 2;
+    let kill = ["kill", "firm", "--cancel", "yes", "--operator", "ann", "--reason", "drill"];
+    let error = thread::scope(|scope| {
+        let asked = scope.spawn(|| rig.ctl(&kill));
+        while consumer.peek().is_none() {
+            thread::yield_now();
+        }
+        refused.set(later);
+        fence(Ordering::Release);
+        taken.set(later);
+        asked.join().expect("asked").expect_err("unknown")
+    });
+    assert_eq!(error.exit_status(), 3);
+    assert!(error.to_string().contains("send it again"), "{error}");
 }
 
 #[test]

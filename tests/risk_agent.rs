@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use postern::codec::journal::{Journal, OrderRequest};
+use postern::codec::journal::{Journal, KillCommand, OrderRequest};
 use postern::gate::{Approved, DecisionLog, Mark, Room};
 use postern::risk::{Engine, RiskAgent, RiskSummary};
 use postern::runtime::{Agent, Clock, Phase};
@@ -151,7 +151,14 @@ fn executions_come_before_orders_and_commands_before_both() {
     assert!(matches!(world.sent()[..], [Approved::Kill(_)]));
     // What is counted is shown when there is nothing else to do.
     world.poll(11);
-    assert_eq!(world.shown("risk_kill_command_id"), 1);
+    assert_eq!((world.shown("risk_kill_command_id"), world.shown("risk_kill_refused_id")), (1, 0));
+    let unknown = KillCommand { command_id: 2, ..kill(KillScope::Account, 7, KillAction::Kill) };
+    world.put(unknown);
+    world.poll(12);
+    world.poll(13);
+    assert_eq!(world.taken(), ["KillCommand"], "refused, and evidence all the same");
+    assert_eq!(world.sent().len(), 0);
+    assert_eq!((world.shown("risk_kill_command_id"), world.shown("risk_kill_refused_id")), (2, 2));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod risk_support;
 
+use postern::codec::journal::KillCommand;
 use postern::risk::{CollarReference, CollarSides, Engine, PositionLimits};
 use postern::types::{
     AccountId, ClOrdId, DenyReason, ExecType, FeedState, InstrumentId, KillAction, KillScope,
@@ -335,6 +336,30 @@ fn kill_switches_latch_in_every_scope_and_let_cancels_pass() {
         let order = desk.limit(Side::Buy, cents(9_992), 100);
         assert!(desk.send(order).is_ok());
     }
+}
+
+#[test]
+fn a_kill_of_what_is_not_configured_changes_nothing_and_says_so() {
+    let mut desk = desk();
+    desk.open();
+    let scopes = [KillScope::Venue, KillScope::Account, KillScope::Session, KillScope::Instrument];
+    for (number, scope) in (10..).zip(scopes) {
+        for (step, action) in
+            (0..).zip([KillAction::Kill, KillAction::KillAndCancel, KillAction::Rearm])
+        {
+            let command_id = 10 * number + step;
+            let command = KillCommand { command_id, ..kill(scope, 7, action) };
+            assert_eq!(desk.apply(command).kills.len(), 0, "the router hears nothing of it");
+            assert_eq!(desk.engine.kill_refused_id(), command_id);
+            assert_eq!(desk.engine.kill_command_id(), command_id);
+        }
+    }
+    assert_eq!(desk.engine.due_count(), 0);
+    let order = desk.limit(Side::Buy, cents(9_990), 100);
+    assert!(desk.send(order).is_ok());
+    let command = KillCommand { command_id: 999, ..kill(KillScope::Account, 1, KillAction::Kill) };
+    assert_eq!(desk.apply(command).kills.len(), 1);
+    assert_eq!((desk.engine.kill_command_id(), desk.engine.kill_refused_id()), (999, 132));
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 mod risk_support;
 
-use postern::codec::journal::{RouterRefusal, VenueExecution};
+use postern::codec::journal::{RouterRefusal, VenueCancelReject, VenueExecution};
 use postern::types::{
     CancelRejectTo, ClOrdId, DenyReason, ExecType, FeedState, KillAction, KillScope, LinkState,
     Nanos, OrdStatus, OrderId, Price, RequestKind, Side,
 };
 use risk_support::{
-    Desk, cancel_reject, cents, config, kill, link, quote, refusal, session, status,
+    Desk, cancel_reject, cents, config, kill, link, quote, refusal, session, status, unknown_order,
 };
 
 fn desk() -> Desk {
@@ -139,6 +139,79 @@ fn a_sweeps_cancel_that_did_not_leave_is_sent_when_the_venue_is_back() {
 }
 
 #[test]
+fn an_order_the_venue_does_not_know_is_over_when_it_refuses_the_cancel() {
+    let mut desk = desk();
+    let (open, id) = desk.open();
+    let cancel = desk.cancel(open);
+    desk.apply(cancel);
+    let out = desk.apply(unknown_order(id));
+    assert_eq!(out.cancel_rejects.len(), 0);
+    let report = out.reports[0];
+    assert_eq!((report.cl_ord_id, report.orig_cl_ord_id), (cancel.cl_ord_id, open));
+    assert_eq!((report.exec_type, report.ord_status), (ExecType::Canceled, OrdStatus::Canceled));
+    assert_eq!((report.order_id, report.leaves_qty, report.deny_reason), (id, 0, 0));
+    assert_eq!((desk.position(), desk.engine.open_order_count()), ((0, 0, 0), 0));
+    // Twice: the strategy was told, and nobody waits for an answer.
+    let again = desk.apply(unknown_order(id));
+    assert_eq!((again.reports.len(), again.cancel_rejects.len()), (0, 0));
+    // What traded of it all the same counts when it is told.
+    let late = desk.trade(id, 30, 30, 100);
+    let report = desk.apply(late).reports[0];
+    assert_eq!((report.cum_qty, report.ord_status), (30, OrdStatus::Canceled));
+    assert_eq!((desk.position(), desk.engine.counts().executions_late), ((30, 0, 0), 1));
+}
+
+#[test]
+fn a_sweeps_cancel_of_an_order_the_venue_does_not_know_ends_it_unsolicited() {
+    let mut desk = desk();
+    let (open, id) = desk.open();
+    let fill = desk.trade(id, 40, 40, 100);
+    desk.apply(fill);
+    // What a replace on its way reserves is released too.
+    let replace = desk.replace(open, cents(9_990), 300);
+    desk.apply(replace);
+    assert_eq!(desk.position(), (40, 260, 0));
+    desk.apply(kill(KillScope::Account, 1, KillAction::KillAndCancel));
+    assert_eq!(desk.tick().cancels.len(), 1);
+    let report = desk.apply(unknown_order(id)).reports[0];
+    assert_eq!((report.cl_ord_id, report.orig_cl_ord_id), (open, ClOrdId(0)));
+    assert_eq!((report.ord_status, report.cum_qty), (OrdStatus::Canceled, 40));
+    assert_eq!((desk.position(), desk.engine.open_order_count()), ((40, 0, 0), 0));
+    let out = desk.apply(cancel_reject(id, CancelRejectTo::Replace));
+    assert_eq!(out.cancel_rejects[0].cl_ord_id, replace.cl_ord_id);
+    assert_eq!(out.cancel_rejects[0].ord_status, OrdStatus::Canceled);
+    assert_eq!(desk.position(), (40, 0, 0));
+}
+
+/// Only a cancel's reject with that status says that there is no order; the report of any other end is on its way.
+#[test]
+fn another_refusal_of_a_cancel_leaves_the_order_open() {
+    for &ord_status in OrdStatus::ALL {
+        for &to in CancelRejectTo::ALL {
+            if (ord_status, to) == (OrdStatus::Rejected, CancelRejectTo::Cancel) {
+                continue;
+            }
+            let mut desk = desk();
+            let (open, id) = desk.open();
+            match to {
+                CancelRejectTo::Cancel => {
+                    let cancel = desk.cancel(open);
+                    desk.apply(cancel);
+                }
+                CancelRejectTo::Replace => {
+                    let replace = desk.replace(open, cents(9_990), 300);
+                    desk.apply(replace);
+                }
+            }
+            let reject = VenueCancelReject { ord_status, ..cancel_reject(id, to) };
+            let out = desk.apply(reject);
+            assert_eq!((out.cancel_rejects.len(), out.reports.len()), (1, 0), "{reject:?}");
+            assert_eq!(desk.position(), (0, 100, 0), "{reject:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_ambiguous_stays_reserved() {
     let mut desk = desk();
     let (_, id) = desk.open();
@@ -246,7 +319,7 @@ fn every_state_meets_every_event() {
             d.apply(e);
         }),
     ];
-    let events: [(&str, Step); 14] = [
+    let events: [(&str, Step); 15] = [
         ("new", |d, _, id| {
             let e = d.execution(id, ExecType::New);
             d.apply(e);
@@ -282,6 +355,10 @@ fn every_state_meets_every_event() {
         }),
         ("cancel reject", |d, _, id| {
             d.apply(cancel_reject(id, CancelRejectTo::Cancel));
+        }),
+        ("unknown order", |d, _, id| {
+            d.apply(unknown_order(id));
+            assert!(d.engine.positions().all(|position| position.open_buys == 0));
         }),
         ("replace reject", |d, _, id| {
             d.apply(cancel_reject(id, CancelRejectTo::Replace));

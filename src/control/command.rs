@@ -92,9 +92,11 @@ pub enum Code {
     TooLong,
     /// Commands are not taken this way. Nothing was done.
     NotAllowed,
+    /// What is named by scope and number is not in the configuration. Nothing was done.
+    NotConfigured,
     /// This process has no risk agent, or it takes no commands. Nothing was done.
     Unavailable,
-    /// The command was sent, but risk did not say in time that it applied it. It may still do so.
+    /// The command was sent, but risk did not say in time what became of it. It may still do so.
     NotConfirmed,
 }
 

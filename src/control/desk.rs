@@ -1,5 +1,7 @@
 //! Carries out what was asked for, and leaves an audit line for each command.
 
+use std::cmp::Ordering;
+use std::sync::atomic::{self, fence};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,12 +12,16 @@ use crate::control::command::{Answer, Code, Request};
 use crate::ring::Producer;
 use crate::runtime::{Clock, Lifecycle, Phase};
 use crate::telemetry::{Latency, Registry};
+use crate::types::{KillAction, KillScope};
 
 /// How often a full ring is tried again and risk's confirmation is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The gauge in which risk says which command it applied last.
-const APPLIED_GAUGE: &str = "risk_kill_command_id";
+/// The gauge in which risk says which command it took last, applied or refused.
+const TAKEN_GAUGE: &str = "risk_kill_command_id";
+
+/// The gauge in which risk says which command it refused last; set before [`TAKEN_GAUGE`].
+const REFUSED_GAUGE: &str = "risk_kill_refused_id";
 
 /// Everything a request may touch.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl Desk {
         answer
     }
 
-    /// Puts `command` into control_risk and waits until risk says that it applied it.
+    /// Puts `command` into control_risk and waits until risk says what became of it.
     async fn kill(&self, mut command: KillCommand) -> Answer {
         let Some(kill) = &self.kill else {
             return Answer::refused(Code::Unavailable, "this process has no risk agent");
@@ -87,26 +93,46 @@ impl Desk {
         }
         *last_id = command.command_id;
         drop(sender);
-        // Numbers only grow, so a later one confirms this one too.
-        while self.applied_id() < command.command_id {
+        let answer = loop {
+            if let Some(answer) = self.outcome(&command) {
+                break answer;
+            }
             if tokio::time::Instant::now() >= deadline {
                 let error = "sent, but risk did not confirm in time; it may still apply it";
-                let refusal = Answer::refused(Code::NotConfirmed, error);
-                return Answer { command_id: Some(command.command_id), ..refusal };
+                break Answer::refused(Code::NotConfirmed, error);
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
+        };
+        Answer { command_id: Some(command.command_id), ..answer }
+    }
+
+    /// What risk made of `command`; `None` where it has not taken it yet. Numbers only grow, so a later one taken says that
+    /// this one was taken too.
+    fn outcome(&self, command: &KillCommand) -> Option<Answer> {
+        if self.taken_id() < command.command_id {
+            return None;
         }
-        Answer { command_id: Some(command.command_id), ..Answer::done() }
+        // Risk sets what it refused first.
+        fence(atomic::Ordering::Acquire);
+        let refused_id = self.registry.read(REFUSED_GAUGE).unwrap_or(0);
+        Some(match refused_id.cmp(&command.command_id) {
+            Ordering::Less => Answer::done(),
+            Ordering::Equal => not_configured(command),
+            Ordering::Greater => {
+                let error = "risk took it, and refused a later one before this one's outcome was seen; send it again";
+                Answer::refused(Code::NotConfirmed, error)
+            }
+        })
     }
 
     /// Microseconds of UTC, or one more than what was used before: grows across restarts too.
     fn next_id(&self, last_id: u64) -> u64 {
         let micros = self.clock.utc(self.clock.now()).0 / 1_000;
-        micros.max(last_id + 1).max(self.applied_id() + 1)
+        micros.max(last_id + 1).max(self.taken_id() + 1)
     }
 
-    fn applied_id(&self) -> u64 {
-        self.registry.read(APPLIED_GAUGE).unwrap_or(0)
+    fn taken_id(&self) -> u64 {
+        self.registry.read(TAKEN_GAUGE).unwrap_or(0)
     }
 
     /// Whether all is well, and what it was judged by.
@@ -130,7 +156,7 @@ impl Desk {
     pub(super) fn status(&self) -> Value {
         let (_, mut status) = self.health();
         status["version"] = env!("CARGO_PKG_VERSION").into();
-        status["kill_command_id"] = self.applied_id().into();
+        status["kill_command_id"] = self.taken_id().into();
         let agents = self.registry.agent_values().into_iter().map(|agent| {
             let mut numbers = serde_json::Map::new();
             numbers.insert("name".to_owned(), agent.name.into());
@@ -168,6 +194,23 @@ impl Desk {
         });
         json!({ "latency_ns": Value::Object(latencies.collect()) })
     }
+}
+
+/// The answer to a command for something risk does not know.
+fn not_configured(command: &KillCommand) -> Answer {
+    let scope = match command.kill_scope {
+        KillScope::Firm => "firm",
+        KillScope::Venue => "venue",
+        KillScope::Account => "account",
+        KillScope::Session => "session",
+        KillScope::Instrument => "instrument",
+    };
+    let nothing = match command.kill_action {
+        KillAction::Kill | KillAction::KillAndCancel => "nothing was stopped",
+        KillAction::Rearm => "nothing was let pass",
+    };
+    let error = format!("no such {scope} {} in the configuration; {nothing}", command.id);
+    Answer::refused(Code::NotConfigured, error)
 }
 
 /// The phase as people read it.

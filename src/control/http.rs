@@ -86,6 +86,7 @@ async fn run_command(
         Some(Code::BadRequest) => StatusCode::BAD_REQUEST,
         Some(Code::TooLong) => StatusCode::PAYLOAD_TOO_LARGE,
         Some(Code::NotAllowed) => StatusCode::FORBIDDEN,
+        Some(Code::NotConfigured) => StatusCode::UNPROCESSABLE_ENTITY,
         Some(Code::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
         Some(Code::NotConfirmed) => StatusCode::GATEWAY_TIMEOUT,
     };

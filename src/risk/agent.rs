@@ -4,6 +4,7 @@
 //! is not, the input stays unread in its ring, whose producer then holds back in turn. The rings form no circle of waiting:
 //! executions, on which the router's progress depends, need only `risk_entry`, whose reader never waits for risk.
 
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use crate::codec::Message;
@@ -501,6 +502,7 @@ struct Metrics {
     cancels_beyond_reserve: Counter,
     open_orders: Counter,
     kill_command_id: Counter,
+    kill_refused_id: Counter,
 }
 
 impl Metrics {
@@ -525,6 +527,7 @@ impl Metrics {
             cancels_beyond_reserve: registry.counter("risk_cancel_beyond_reserve_count"),
             open_orders: registry.counter("risk_order_open_count"),
             kill_command_id: registry.counter("risk_kill_command_id"),
+            kill_refused_id: registry.counter("risk_kill_refused_id"),
         }
     }
 
@@ -558,6 +561,9 @@ impl Metrics {
         self.answers_unexpected.set(counts.answers_unexpected);
         self.cancels_beyond_reserve.set(counts.cancels_beyond_reserve);
         self.open_orders.set(u64::try_from(engine.open_order_count()).unwrap_or(u64::MAX));
+        self.kill_refused_id.set(engine.kill_refused_id());
+        // Whoever sees a command taken is to see too whether it was refused.
+        fence(Ordering::Release);
         self.kill_command_id.set(engine.kill_command_id());
     }
 }

@@ -135,6 +135,7 @@ pub struct Engine {
     pub(super) is_firm_killed: bool,
     pub(super) is_draining: bool,
     pub(super) kill_command_id: u64,
+    pub(super) kill_refused_id: u64,
     pub(super) counts: Counts,
     /// While recovering: what was decided on the input at hand.
     pub(super) recorded: Option<Recorded>,
@@ -160,6 +161,7 @@ impl Engine {
             is_firm_killed: false,
             is_draining: false,
             kill_command_id: 0,
+            kill_refused_id: 0,
             counts: Counts::NONE,
             recorded: None,
             cannot_restore: None,
@@ -298,9 +300,14 @@ impl Engine {
         self.orders.open_count()
     }
 
-    /// The number of the kill switch command applied last; 0 is none.
+    /// The number of the kill switch command taken last, applied or refused; 0 is none.
     pub fn kill_command_id(&self) -> u64 {
         self.kill_command_id
+    }
+
+    /// The number of the last kill switch command for something that is not configured, which changed nothing; 0 is none.
+    pub fn kill_refused_id(&self) -> u64 {
+        self.kill_refused_id
     }
 
     /// Positions and open exposure, of every account in everything it may trade, in the order of the configuration.

@@ -217,7 +217,17 @@ impl Engine {
             self.counts.executions_unknown += 1;
             return;
         };
+        let is_open = self.orders.get(slot).is_open();
         let request = self.answer_change(slot, reject.cxl_rej_response_to);
+        // FIX 4.4, OrderCancelReject: OrdStatus Rejected is that of an order the venue does not know. Any other end is
+        // reported by an execution of its own, before this or after it.
+        if is_open
+            && reject.cxl_rej_response_to == CancelRejectTo::Cancel
+            && reject.ord_status == OrdStatus::Rejected
+        {
+            self.unknown_at_venue(now, slot, reject, request, out);
+            return;
+        }
         let Some((cl_ord_id, orig_cl_ord_id)) = request else { return };
         let order = self.orders.get(slot);
         out.cancel_reject(CancelRejectReport {
@@ -232,6 +242,26 @@ impl Engine {
             ord_status: order.status,
             cxl_rej_response_to: reject.cxl_rej_response_to,
         });
+    }
+
+    /// The venue has no such order to cancel, so it is over. What traded of it unreported counts when it is told.
+    fn unknown_at_venue(
+        &mut self,
+        now: Nanos,
+        slot: u32,
+        reject: &VenueCancelReject,
+        request: Option<(ClOrdId, ClOrdId)>,
+        out: &mut impl Effects,
+    ) {
+        self.close(slot, OrdStatus::Canceled);
+        let mut report = self.standing(slot);
+        if let Some((cl_ord_id, orig_cl_ord_id)) = request {
+            (report.cl_ord_id, report.orig_cl_ord_id) = (cl_ord_id, orig_cl_ord_id);
+        }
+        report.ingress_time = reject.ingress_time;
+        report.sent_delta = now.delta32(reject.ingress_time);
+        report.exec_type = ExecType::Canceled;
+        out.report(report);
     }
 
     /// Takes back a cancel or replace that was refused. Returns the `ClOrdID` of the request and of the order, where a

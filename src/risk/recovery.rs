@@ -113,6 +113,7 @@ impl Engine {
         let mut fold = Fold(0xcbf2_9ce4_8422_2325);
         fold.word(self.orders.next_sequence());
         fold.word(self.kill_command_id);
+        fold.word(self.kill_refused_id);
         self.latched(|scope, id| {
             fold.word(u64::from(scope.wire()));
             fold.word(u64::from(id));

@@ -111,15 +111,17 @@ impl Engine {
         }
     }
 
-    /// C01. Latches: only a later command for the same scope and number releases it.
+    /// C01. Latches: only a later command for the same scope and number releases it. One for what is not configured is
+    /// refused: it stops nothing, and the router, which keeps every scope it is told of, does not hear of it.
     pub(super) fn kill_command(&mut self, command: &KillCommand, out: &mut impl Effects) {
         let is_killed = command.kill_action != KillAction::Rearm;
-        if let Some(latch) = self.latch(command.kill_scope, command.id) {
-            *latch = is_killed;
-        } else {
-            self.counts.inputs_unknown += 1;
-        }
         self.kill_command_id = command.command_id;
+        let Some(latch) = self.latch(command.kill_scope, command.id) else {
+            self.counts.inputs_unknown += 1;
+            self.kill_refused_id = command.command_id;
+            return;
+        };
+        *latch = is_killed;
         out.kill_notice(KillNotice {
             id: command.id,
             kill_scope: command.kill_scope,

@@ -75,7 +75,14 @@ pub const COUNTERS: &[CounterRow] = &[
         "Inputs that are no message, not for this ring, or of something not configured.",
     ),
     row("risk_journal_full_count", "Orders and replaces refused because the journal had no room."),
-    gauge("risk_kill_command_id", "Number of the kill switch command that risk applied last."),
+    gauge(
+        "risk_kill_command_id",
+        "Number of the kill switch command that risk took last, applied or refused.",
+    ),
+    gauge(
+        "risk_kill_refused_id",
+        "Number of the last kill switch command for something that is not configured.",
+    ),
     row("risk_order_approved_count", "New orders approved."),
     gauge("risk_order_open_count", "Orders open as risk sees them."),
     row(

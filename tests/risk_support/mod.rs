@@ -328,6 +328,14 @@ pub fn cancel_reject(order_id: OrderId, to: CancelRejectTo) -> VenueCancelReject
     }
 }
 
+/// The venue's answer to the cancel of an order it does not know.
+pub fn unknown_order(order_id: OrderId) -> VenueCancelReject {
+    VenueCancelReject {
+        ord_status: OrdStatus::Rejected,
+        ..cancel_reject(order_id, CancelRejectTo::Cancel)
+    }
+}
+
 /// What opens the market.
 pub fn opening() -> Vec<Journal> {
     vec![
@@ -552,7 +560,9 @@ impl Script {
                 status(state).into()
             }
             980..=983 => {
-                let id = 1 + self.random.small(2);
+                // Some are not configured.
+                let draw = self.random.small(40);
+                let id = if draw < 38 { 1 + draw % 2 } else { 9 };
                 let scope = KillScope::ALL[usize::try_from(self.random.below(5)).expect("it fits")];
                 // Mostly released again.
                 let action = match self.random.below(8) {
@@ -581,9 +591,21 @@ impl Script {
                             [usize::try_from(self.random.below(3)).expect("it fits")];
                         refusal(id, kind).into()
                     } else {
-                        let to = CancelRejectTo::ALL
-                            [usize::try_from(self.random.below(2)).expect("it fits")];
-                        cancel_reject(id, to).into()
+                        let draw = self.random.small(8);
+                        let to = if draw % 2 == 0 {
+                            CancelRejectTo::ALL[0]
+                        } else {
+                            CancelRejectTo::ALL[1]
+                        };
+                        let mut reject = cancel_reject(id, to);
+                        if draw >= 6 {
+                            reject.ord_status = OrdStatus::Rejected;
+                            // What the venue does not know does not trade there.
+                            if to == CancelRejectTo::Cancel {
+                                self.working.swap_remove(index);
+                            }
+                        }
+                        reject.into()
                     }
                 }
                 None => link(1, LinkState::Up).into(),
