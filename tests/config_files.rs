@@ -444,6 +444,20 @@ fn what_contradicts_another_section_is_told() {
 }
 
 #[test]
+fn a_journal_keeps_two_to_seven_segments_ready() {
+    for sound in [2, 7] {
+        check("", &format!("[journal]\nsegments_ready = {sound}\n"), &[]);
+    }
+    for refused in [1, 8] {
+        check(
+            "",
+            &format!("[journal]\nsegments_ready = {refused}\n"),
+            &[&format!("g.toml:55: journal.segments_ready: {refused} is outside 2 to 7")],
+        );
+    }
+}
+
+#[test]
 fn what_follows_from_another_key_is_sound() {
     check("tick = 0.01", "tick = 0.01\nlot = 100", &[]);
     for offset in ["-720", "-300", "840"] {
@@ -488,10 +502,10 @@ fn a_key_may_end_its_line_and_be_read_by_a_group() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told() {
+fn a_file_that_is_not_there_is_told_without_a_line() {
     let errors = Config::load(Path::new("/nowhere/g.toml")).expect_err("not there");
     assert_eq!(
         errors.to_string(),
-        "/nowhere/g.toml:1: cannot be read: No such file or directory (os error 2)"
+        "/nowhere/g.toml: cannot be read: No such file or directory (os error 2)"
     );
 }

@@ -287,6 +287,7 @@ fn the_report_has_exactly_the_promised_keys() {
         "messages_by_type",
         "gaps",
         "errors",
+        "complete",
         "elapsed_ns",
         "books",
         "digest",
@@ -300,4 +301,22 @@ fn the_report_has_exactly_the_promised_keys() {
     assert_eq!(found, ["ask_price", "ask_qty", "bid_price", "bid_qty", "orders"]);
     assert_eq!(keys(&json["messages_by_type"]), ["A", "D", "E", "U"]);
     assert_eq!(json["books"]["AAA"]["bid_price"], "100");
+}
+
+#[test]
+fn the_report_of_a_cut_capture_says_that_it_is_not_complete() {
+    let folder = Folder::new();
+    let complete = |bytes: &[u8]| {
+        let file = folder.file(bytes);
+        let capture = capture::open(&file).expect("a capture");
+        let (report, _) = replay(capture, &args(&file, Output::Json));
+        let json = serde_json::to_value(&report).expect("JSON");
+        (json["complete"].clone(), report.messages)
+    };
+    let whole = PLAIN.pcap();
+    assert_eq!(complete(&whole), (true.into(), 6));
+    assert_eq!(complete(&whole[..whole.len() - 1]), (false.into(), 5));
+    let binary = binary_file();
+    assert_eq!(complete(&binary), (true.into(), 6));
+    assert_eq!(complete(&binary[..binary.len() - 1]), (false.into(), 5));
 }

@@ -33,7 +33,8 @@ Examples:
 
 The file is pcap (either byte order, microseconds or nanoseconds; Ethernet, VLAN, IPv4, UDP; ITCH 5.0 over MoldUDP64)
 or BinaryFILE (ITCH 5.0 messages behind their lengths), each also as gzip. Destinations that carry the same session are
-taken as lines of one channel. The exit status is not 0 if a part of the file could not be read.")]
+taken as lines of one channel. The exit status is not 0 if a part of the file could not be read; `complete` is false in
+the JSON if it breaks off.")]
 pub struct ReplayArgs {
     /// The capture.
     pub file: PathBuf,
@@ -77,6 +78,8 @@ pub struct ReplayReport {
     pub gaps: u64,
     /// Datagrams and messages refused, and messages that did not fit their book.
     pub errors: u64,
+    /// Whether the file was read to its end; if not, all of the above counts what comes before the place it breaks at.
+    pub complete: bool,
     /// Time from the first datagram handed out until the last one was applied.
     pub elapsed_ns: u64,
     /// The books by symbol.
@@ -133,6 +136,7 @@ pub fn replay(capture: Capture, args: &ReplayArgs) -> (ReplayReport, ChannelCoun
     let clock = Clock::start();
     let (mut channels, routes) = channels(&capture, args);
     let bar = progress(&capture);
+    let complete = capture.defect().is_none();
     let mut source = CaptureSource::new(capture, Pace::Unpaced);
     for (flow, channel) in routes {
         // Subscribing to a capture does not fail.
@@ -144,7 +148,7 @@ pub fn replay(capture: Capture, args: &ReplayArgs) -> (ReplayReport, ChannelCoun
     }
     let elapsed_ns = clock.now().since(start);
     bar.finish_and_clear();
-    report(&channels.0, elapsed_ns)
+    report(&channels.0, complete, elapsed_ns)
 }
 
 fn progress(capture: &Capture) -> ProgressBar {
@@ -216,7 +220,7 @@ fn settings(args: &ReplayArgs, bytes: usize) -> ChannelSettings {
     }
 }
 
-fn report(channels: &[Channel], elapsed_ns: u64) -> (ReplayReport, ChannelCounts) {
+fn report(channels: &[Channel], complete: bool, elapsed_ns: u64) -> (ReplayReport, ChannelCounts) {
     let mut totals = ChannelCounts::default();
     let mut gaps = 0;
     let mut books = BTreeMap::new();
@@ -253,6 +257,7 @@ fn report(channels: &[Channel], elapsed_ns: u64) -> (ReplayReport, ChannelCounts
         messages_by_type,
         gaps,
         errors: totals.packet_errors + totals.message_errors + totals.misfits,
+        complete,
         elapsed_ns,
         books,
         digest: format!("{:016x}", digest_of(channels.iter().map(Channel::books))),

@@ -36,7 +36,8 @@ Examples:
   postern run --print-default > postern.toml           every key with its default and what it does
 
 The first signal cancels open orders and waits for the venue's word; a second one ends at once.
-Exit status: 0 stopped as asked with nothing left open, 69 orders may be open at the venue, 70 to 75 an agent died,
+Exit status: 0 stopped as asked with nothing left open, 69 orders may be open at the venue,
+70 to 74 an agent died, 75 it could not start (a thread, the journal in use, an interface not there),
 78 the configuration was refused.")]
 pub struct RunArgs {
     /// The configuration (TOML). What it leaves out has the default.

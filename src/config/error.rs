@@ -7,7 +7,7 @@ use std::fmt;
 pub struct ConfigError {
     /// The file, as it was named.
     pub file: String,
-    /// The line, counted from 1.
+    /// The line, counted from 1; 0 where it is the file as a whole.
     pub line: usize,
     /// The key with its section, as `risk.max_open_orders`; empty where the text is not TOML.
     pub key: String,
@@ -17,7 +17,10 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}: ", self.file)?,
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }

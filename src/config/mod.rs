@@ -66,14 +66,14 @@ impl Config {
     /// Reads `path` over the defaults, and the key files it names.
     ///
     /// # Errors
-    /// Every fault there is, each with file, line and key; a file that cannot be read is one.
+    /// Every fault there is, each with file, line and key; a file that cannot be read is one, without a line.
     pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         let name = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Config::from_toml(&name, &text),
             Err(error) => Err(ConfigErrors(vec![ConfigError {
                 file: name,
-                line: 1,
+                line: 0,
                 key: String::new(),
                 message: format!("cannot be read: {error}"),
             }])),

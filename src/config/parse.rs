@@ -467,7 +467,8 @@ fn journal(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<Jou
     const PEBIBYTE: u64 = 1 << 50;
     let directory = values::path(s, r, "directory", folder);
     let segment_bytes = s.power_of_two(r, "segment_bytes", 1_048_576..=u64::from(GIBIBYTE));
-    let segments_ready = s.integer(r, "segments_ready", 2..=64);
+    // The journal hands at most six ahead of the one in use from thread to thread.
+    let segments_ready = s.integer(r, "segments_ready", 2..=7);
     let reserve_bytes = s.integer(r, "reserve_bytes", 0..=PEBIBYTE);
     Some(Journal {
         directory: directory?,

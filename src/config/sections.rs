@@ -323,7 +323,7 @@ pub struct Journal {
     pub directory: PathBuf,
     /// Size of a segment, in bytes; a power of two.
     pub segment_bytes: u64,
-    /// Segments kept ready, the current one included.
+    /// Segments kept ready, the current one included: 2 to 7.
     pub segments_ready: u32,
     /// Free space that has to remain, in bytes.
     pub reserve_bytes: u64,

@@ -33,7 +33,7 @@ pub enum Fatal {
     NetworkFailed = 73,
     /// A stream reached its largest position.
     MaxPosition = 74,
-    /// A thread could not be started or placed.
+    /// The process could not start: a thread could not be placed, or what it needs is not there or in use.
     StartFailed = 75,
 }
 

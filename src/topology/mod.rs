@@ -36,7 +36,7 @@ use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
 use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
-use crate::journal::{self, JournalAgent, JournalWriter};
+use crate::journal::{self, JournalAgent, JournalWriter, ReplayError};
 use crate::net::SourceSet;
 use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
@@ -328,8 +328,11 @@ fn risk_and_journal(
         WiringError(all.join("\n"))
     })?;
     let directory = &config.journal.directory;
-    let at = |error: &dyn fmt::Display| because(&format!("journal {}", directory.display()))(error);
-    let recovered = journal::recover(directory, &mut engine).map_err(|error| at(&error))?;
+    let recovered = journal::recover(directory, &mut engine).map_err(|error| match error {
+        // It names the place itself.
+        ReplayError::Journal(error) => WiringError(error.to_string()),
+        error => because(&format!("journal {}", directory.display()))(&error),
+    })?;
     let mut remarks = Vec::new();
     if recovered.records > 0 {
         remarks.push(format!(
@@ -340,8 +343,8 @@ fn risk_and_journal(
     }
     let now = clock.now();
     let journal = settings::journal(config, limits.digest());
-    let (writer, agent) =
-        journal::open(&journal, now, clock.utc(now), registry).map_err(|error| at(&error))?;
+    let (writer, agent) = journal::open(&journal, now, clock.utc(now), registry)
+        .map_err(|error| WiringError(error.to_string()))?;
     Ok((engine, writer, agent, remarks))
 }
 
@@ -566,5 +569,38 @@ impl Agent for AeronAgent {
         while self.clock.now() < end && self.client.service(self.clock.now()).is_ok() {
             std::hint::spin_loop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_journal(directory: &std::path::Path, rest: &str) -> Config {
+        let place = directory.display();
+        let text = format!("[journal]\ndirectory = \"{place}\"\nreserve_bytes = 0\n{rest}");
+        Config::from_toml("x.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_journal_opens_with_the_fewest_and_the_most_segments_there_may_be() {
+        for ready in [2, 7] {
+            let directory = tempfile::tempdir().expect("a folder");
+            let rest = format!("segment_bytes = 1048576\nsegments_ready = {ready}\n");
+            let config = with_journal(directory.path(), &rest);
+            let opened = risk_and_journal(&config, &Registry::new(), Clock::start());
+            assert!(opened.is_ok(), "{ready}: {:?}", opened.err());
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_in_use_is_told_once() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let config = with_journal(directory.path(), "");
+        let open = || risk_and_journal(&config, &Registry::new(), Clock::start());
+        let _writer = open().expect("the first");
+        let Err(error) = open() else { panic!("a second writer") };
+        let place = directory.path().display();
+        assert_eq!(error.to_string(), format!("journal {place}: another process writes to it"));
     }
 }

@@ -144,7 +144,7 @@ impl fmt::Display for TransportError {
             TransportError::TooLittleMemory { directory, needed_bytes, free_bytes } => write!(
                 f,
                 "{} has {free_bytes} bytes free, Aeron's log buffers need {needed_bytes}: enlarge that file \
-                 system, or lower aeron.term_length_bytes or aeron.streams_max",
+                 system, lower aeron.term_length_bytes, or configure fewer sessions and venues, whose streams they are",
                 directory.display()
             ),
             TransportError::Directory { directory, why } => {
