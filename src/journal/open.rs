@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::journal::agent::{JournalAgent, Parts};
 use crate::journal::handoff::{PLACES, handoff};
@@ -17,6 +18,10 @@ use crate::types::{Nanos, UtcNanos};
 
 /// Smallest segment.
 const SEGMENT_BYTES_MIN: usize = 64 * 1024;
+
+/// How often, and how far apart, the directory's lock is tried before it counts as taken.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// How to write a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,11 +150,20 @@ pub(super) fn has_reserve(directory: &Path, segment_bytes: usize, reserve_bytes:
 fn lock(directory: &Path) -> Result<File, JournalError> {
     let path = directory.join("lock");
     let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path))?;
-    // SAFETY: plain call on a descriptor that `file` keeps open.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-        return Err(JournalError::InUse { path: directory.to_path_buf() });
+    // A process that is just being started from this one holds a copy of every descriptor, and so of a lock given back
+    // meanwhile, until it runs its own program some milliseconds later. So one refusal is not believed.
+    for _ in 0..LOCK_ATTEMPTS {
+        // SAFETY: plain call on a descriptor that `file` keeps open.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(file);
+        }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a journal is opened at start, where waiting is allowed"
+        )]
+        std::thread::sleep(LOCK_PAUSE);
     }
-    Ok(file)
+    Err(JournalError::InUse { path: directory.to_path_buf() })
 }
 
 /// Seals what is open and removes what was never used. Returns the numbers of the last segment and the last record.

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -72,6 +73,10 @@ impl fmt::Display for Role {
     }
 }
 
+/// How often, and how far apart, a lock is tried before it counts as taken.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// What a side holds on to. The lock goes when the file is closed.
 struct Mapped {
     _map: MmapRaw,
@@ -91,7 +96,7 @@ pub(super) fn attach(config: &RingConfig, role: Role) -> Result<Parts, RingError
         return Err(RingError::Layout { path: path.clone(), what: "not a regular file" });
     }
     lock(&file, BUILDER_BYTE, Wait::Yes).map_err(failed)?;
-    if !lock(&file, role.lock_byte(), Wait::No).map_err(failed)? {
+    if !lock_patiently(&file, role.lock_byte()).map_err(failed)? {
         return Err(RingError::InUse { path: path.clone(), role });
     }
     let header = header(config);
@@ -226,6 +231,22 @@ fn lock(file: &File, byte: libc::off_t, wait: Wait) -> io::Result<bool> {
             },
         }
     }
+}
+
+/// Takes a lock, or finds that somebody really has it: a process that is just being started from this one holds a copy of
+/// every descriptor, and so of a lock given back meanwhile, until it runs its own program some milliseconds later.
+fn lock_patiently(file: &File, byte: libc::off_t) -> io::Result<bool> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if lock(file, byte, Wait::No)? {
+            return Ok(true);
+        }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a file is attached at start, where waiting is allowed"
+        )]
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    lock(file, byte, Wait::No)
 }
 
 fn unlock(file: &File, byte: libc::off_t) -> io::Result<()> {

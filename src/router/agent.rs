@@ -18,7 +18,7 @@ use crate::session::{ClientAction, ClientConfig, ClientResponse, ClientState, se
 use crate::telemetry::{Counter, LinkGauge, Recorder, Registry};
 use crate::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{
-    CancelRejectTo, DenyReason, ExecType, InstrumentId, LinkState, Nanos, OrderId, Qty,
+    CancelRejectTo, DenyReason, ExecType, InstrumentId, LinkState, Nanos, OrdStatus, OrderId, Qty,
     RequestKind, TerminationCode, UtcNanos, VenueId,
 };
 
@@ -609,13 +609,17 @@ impl<O: Outbound> Floor<O> {
 
     fn on_cancel_reject(&mut self, read: Nanos, reject: &OrderCancelReject) {
         let order_id = OrderId(reject.orig_cl_ord_id.0);
-        self.step(
-            order_id,
-            match reject.cxl_rej_response_to {
-                CancelRejectTo::Cancel => Event::CancelRejected,
-                CancelRejectTo::Replace => Event::ReplaceRejected,
-            },
-        );
+        let event = match (reject.cxl_rej_response_to, reject.ord_status) {
+            // FIX: `Rejected` in a cancel reject says that the venue does not know the order.
+            (CancelRejectTo::Cancel, OrdStatus::Rejected) => Event::Canceled,
+            (CancelRejectTo::Cancel, _) => Event::CancelRejected,
+            (CancelRejectTo::Replace, _) => Event::ReplaceRejected,
+        };
+        if matches!(event, Event::Canceled) && self.table.get_mut(order_id).is_none() {
+            self.on_gone(Event::CancelRejected);
+        } else {
+            self.step(order_id, event);
+        }
         let message = VenueCancelReject {
             order_id,
             ingress_time: read,

@@ -328,10 +328,13 @@ fn risk_and_journal(
         WiringError(all.join("\n"))
     })?;
     let directory = &config.journal.directory;
-    let recovered = journal::recover(directory, &mut engine).map_err(|error| match error {
-        // It names the place itself.
-        ReplayError::Journal(error) => WiringError(error.to_string()),
-        error => because(&format!("journal {}", directory.display()))(&error),
+    let recovered = journal::recover(directory, &mut engine).map_err(|error| {
+        if let ReplayError::Journal(error) = error {
+            // It names the place itself.
+            WiringError(error.to_string())
+        } else {
+            because(&format!("journal {}", directory.display()))(&error)
+        }
     })?;
     let mut remarks = Vec::new();
     if recovered.records > 0 {
