@@ -592,7 +592,7 @@ impl Script {
                         refusal(id, kind).into()
                     } else {
                         let draw = self.random.small(8);
-                        let to = if draw % 2 == 0 {
+                        let to = if draw.is_multiple_of(2) {
                             CancelRejectTo::ALL[0]
                         } else {
                             CancelRejectTo::ALL[1]
