@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::codec::order_entry::{ExecutionReport, OrderEntry};
 use postern::transport::memory::{MemoryPublication, MemorySubscription};
 use postern::transport::{Inbound, Outbound};
-use postern::types::{ExecType, Price, Side};
+use postern::types::{CancelRejectTo, ExecType, OrdStatus, Price, Side};
 
 /// What the wire does with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +155,12 @@ impl Wire {
         match OrderEntry::decode(bytes).expect("the exchange sends whole messages") {
             OrderEntry::ExecutionReport(m) => self.saw_execution(&m),
             OrderEntry::OrderCancelReject(m) => {
-                if let Some(seen) = self.orders.get_mut(&m.orig_cl_ord_id.0)
-                    && m.cxl_rej_response_to == postern::types::CancelRejectTo::Replace
-                {
-                    seen.asked = None;
+                let Some(seen) = self.orders.get_mut(&m.orig_cl_ord_id.0) else { return };
+                match (m.cxl_rej_response_to, m.ord_status) {
+                    (CancelRejectTo::Replace, _) => seen.asked = None,
+                    // The exchange does not know the order: it was lost on the way, and will not arrive any more.
+                    (CancelRejectTo::Cancel, OrdStatus::Rejected) => seen.ended = true,
+                    (CancelRejectTo::Cancel, _) => {}
                 }
             }
             _ => {}
