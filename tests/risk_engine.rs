@@ -2,13 +2,16 @@
 
 mod risk_support;
 
-use postern::codec::journal::KillCommand;
+use postern::codec::journal::{Journal, KillCommand, VenueCancelReject};
 use postern::risk::{CollarReference, CollarSides, Engine, PositionLimits};
 use postern::types::{
-    AccountId, ClOrdId, DenyReason, ExecType, FeedState, InstrumentId, KillAction, KillScope,
-    LinkState, MassScope, OrdType, OrderId, Price, SessionId, Side, TimeInForce,
+    AccountId, CancelRejectTo, ClOrdId, DenyReason, ExecType, FeedState, InstrumentId, KillAction,
+    KillScope, LinkState, MassScope, OrdStatus, OrdType, OrderId, Price, SessionId, Side,
+    TimeInForce,
 };
-use risk_support::{Desk, SECOND, cents, config, kill, link, mass_cancel, quote, session, status};
+use risk_support::{
+    Desk, SECOND, cancel_reject, cents, config, kill, link, mass_cancel, quote, session, status,
+};
 
 fn desk() -> Desk {
     Desk::new(&config())
@@ -400,6 +403,39 @@ fn cancels_owed_to_a_dead_venue_are_sent_when_it_is_back() {
     assert_eq!(desk.engine.due_count(), 0, "nothing to do until the venue is back");
     desk.apply(link(1, LinkState::Up));
     assert_eq!(desk.tick().cancels[0].order_id, id);
+}
+
+/// The end of a run is the end of its sessions, whoever is back first in the next one.
+#[test]
+fn after_a_restart_orders_of_the_last_run_are_cancelled_in_whatever_order_links_return() {
+    let links: [Journal; 2] = [session(1, LinkState::Up).into(), link(1, LinkState::Up).into()];
+    let [session_up, venue_up] = links;
+    for cancel_on_disconnect in [true, false] {
+        for links in [[session_up, venue_up], [venue_up, session_up]] {
+            let mut config = config();
+            config.sessions[0].cancel_on_disconnect = cancel_on_disconnect;
+            let mut desk = Desk::new(&config);
+            let (client, id) = desk.open();
+            desk.engine.restart(desk.now);
+            let mut cancels = Vec::new();
+            for link in links {
+                desk.apply(link);
+                cancels.extend(desk.tick().cancels);
+            }
+            if !cancel_on_disconnect {
+                assert_eq!(cancels, [], "{links:?}");
+                let cancel = desk.cancel(client);
+                cancels = desk.apply(cancel).cancels;
+            }
+            let [cancel] = cancels[..] else { panic!("one cancel, not {cancels:?}") };
+            assert_eq!(cancel.order_id, id);
+            // The order had not reached the venue.
+            assert_eq!(desk.position(), (0, 100, 0), "{links:?}");
+            let reject = cancel_reject(id, CancelRejectTo::Cancel);
+            desk.apply(VenueCancelReject { ord_status: OrdStatus::Rejected, ..reject });
+            assert_eq!(desk.position(), (0, 0, 0), "{links:?}");
+        }
+    }
 }
 
 #[test]

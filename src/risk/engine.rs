@@ -236,11 +236,17 @@ impl Engine {
     }
 
     /// A run of the process begins: links are down and markets unknown until said otherwise, throttles are full. Positions,
-    /// open orders, reservations, identifiers and kill switches stay.
+    /// open orders, reservations, identifiers and kill switches stay. The end of the last run ended every session: the
+    /// orders of those that want that are cancelled once their venue is up, whoever connects first.
     pub fn restart(&mut self, now: Nanos) {
         self.is_draining = false;
         while let Some(slot) = self.orders.take_due() {
             self.orders.get_mut(slot).cancel_owed = true;
+        }
+        for session in 0..self.tables.sessions.len() {
+            if self.tables.sessions[session].cancel_on_disconnect {
+                self.owe_cancels(session);
+            }
         }
         for session in &mut self.tables.sessions {
             session.is_up = false;

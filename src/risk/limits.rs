@@ -141,7 +141,7 @@ pub struct SessionConfig {
     pub rate: RateConfig,
     /// C33: most open orders of this session.
     pub open_orders_max: u32,
-    /// Whether its open orders are cancelled when it goes down.
+    /// Whether its open orders are cancelled when it goes down, and at the next start if the gateway did.
     pub cancel_on_disconnect: bool,
 }
 

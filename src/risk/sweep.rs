@@ -99,6 +99,15 @@ impl Engine {
         count
     }
 
+    /// Has all orders of a session cancelled once their venues are up.
+    pub(super) fn owe_cancels(&mut self, session: usize) {
+        let mut next = self.orders.session_first(session);
+        while let Some(slot) = next {
+            self.orders.get_mut(slot).cancel_owed = true;
+            next = self.orders.session_next(slot);
+        }
+    }
+
     /// A venue is back: orders there are cancelled that a sweep met while it was away, and those of sessions that went
     /// away meanwhile.
     pub(super) fn cancel_abandoned(&mut self, venue: usize) {
