@@ -24,6 +24,7 @@
 //!
 //! Which agents share a thread is the layout's business ([`crate::runtime::layout::plan`]); all layouts run this same code.
 
+mod aeron;
 mod settings;
 mod sources;
 
@@ -42,15 +43,13 @@ use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
-use crate::runtime::{
-    Agent, AgentSlot, Clock, Cores, Fatal, Lifecycle, Phase, StartError, ThreadSpec, start_on,
-};
+use crate::runtime::{AgentSlot, Clock, Cores, Lifecycle, StartError, ThreadSpec, start_on};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
-use crate::transport::{
-    AeronConfig, Client, Driver, Publication, Subscription, TransportCounters, TransportError,
-};
-use crate::types::{ClOrdId, Nanos};
+use crate::transport::{AeronConfig, Client, Driver, Publication, Subscription, TransportError};
+use crate::types::ClOrdId;
+
+pub use aeron::{AeronAgent, Guests};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -135,6 +134,7 @@ pub fn gateway(
     let outcome = Outcome::default();
     let (mut seeds, control_risk, remarks) = seeds(config, registry, clock, &outcome)?;
     let mut extra = extra;
+    let guests = Guests::default();
     let mut threads = Vec::new();
     for planned in &plan.threads {
         if planned.agents.iter().all(|agent| agent.role == Role::Control) {
@@ -143,7 +143,7 @@ pub fn gateway(
         }
         let has_orders = planned.agents.iter().any(|agent| agent.role == Role::Entry);
         let extra = if has_orders { extra.take() } else { None };
-        threads.push(thread(planned, &mut seeds, &aeron, registry, extra));
+        threads.push(thread(planned, &mut seeds, &aeron, registry, &guests, extra));
     }
     let control = settings::control(config);
     Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
@@ -357,6 +357,7 @@ fn thread(
     seeds: &mut Seeds,
     aeron: &AeronConfig,
     registry: &Registry,
+    guests: &Guests,
     extra: Option<ExtraAgent>,
 ) -> ThreadSpec {
     let mut own = Seeds { entry: None, risk: None, router: None, feed: None, journal: None };
@@ -370,12 +371,15 @@ fn thread(
             Role::Driver | Role::Control => {}
         }
     }
-    let (planned, aeron, registry) = (planned.clone(), aeron.clone(), registry.clone());
+    let (planned, aeron) = (planned.clone(), aeron.clone());
+    let (registry, guests) = (registry.clone(), guests.clone());
     ThreadSpec {
         name: planned.name.to_owned(),
         core: planned.core,
         idle: planned.idle,
-        build: Box::new(move |clock| build(&planned, own, &aeron, &registry, *clock, extra)),
+        build: Box::new(move |clock| {
+            build(&planned, own, &aeron, &registry, *clock, &guests, extra)
+        }),
     }
 }
 
@@ -387,6 +391,7 @@ fn build(
     aeron: &AeronConfig,
     registry: &Registry,
     clock: Clock,
+    guests: &Guests,
     extra: Option<ExtraAgent>,
 ) -> Result<Vec<AgentSlot>, StartError> {
     let roles = |role| planned.agents.iter().any(|agent| agent.role == role);
@@ -414,7 +419,7 @@ fn build(
         slots.push(extra(client).map_err(StartError::build)?);
     }
     if let Some(client) = client {
-        slots.push(AgentSlot::new(AeronAgent::new(client, planned.name, registry, clock)));
+        slots.push(AgentSlot::new(AeronAgent::new(client, planned.name, registry, clock, guests)));
     }
     Ok(slots)
 }
@@ -509,70 +514,6 @@ fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publicati
 
 fn subscription(client: &mut Client, stream: &config::Stream) -> Result<Subscription, StartError> {
     client.add_subscription(&stream.channel, stream.stream_id).map_err(StartError::build)
-}
-
-/// How long a closing thread goes on serving Aeron, so that its last messages leave, in nanoseconds.
-const LAST_WORDS_NS: u64 = 20_000_000;
-
-/// Serves a thread's Aeron client, and the media driver where that is its job.
-#[derive(Debug)]
-pub struct AeronAgent {
-    client: Client,
-    draining: bool,
-    name: &'static str,
-    clock: Clock,
-}
-
-impl AeronAgent {
-    /// Serves `client` on the thread named `thread`.
-    pub fn new(
-        client: Client,
-        thread: &'static str,
-        registry: &Registry,
-        clock: Clock,
-    ) -> AeronAgent {
-        let mut client = client;
-        // The numbers are those of the thread with the order path: one writer a counter.
-        let name = match thread {
-            "gateway" | "entry" => {
-                client.count_into(TransportCounters::new(registry));
-                "aeron"
-            }
-            "driver" => "aeron_driver",
-            "router" => "aeron_router",
-            "feed" => "aeron_feed",
-            _ => "aeron_other",
-        };
-        AeronAgent { client, draining: false, name, clock }
-    }
-}
-
-impl Agent for AeronAgent {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn on_wait(&mut self, now: Nanos) -> Result<(), Fatal> {
-        self.client.service(now).map(|_| ()).map_err(|_| Fatal::TransportDown)
-    }
-
-    #[inline]
-    fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
-        let work = self.client.service(now).map_err(|_| Fatal::TransportDown)?;
-        // Keepalives and status messages never end; what a drain waits for shows in the agents that use the streams.
-        Ok(if self.draining { 0 } else { work })
-    }
-
-    fn on_phase(&mut self, phase: Phase, _now: Nanos) {
-        self.draining = phase >= Phase::Draining;
-    }
-
-    fn on_close(&mut self, now: Nanos) {
-        let end = now.plus(LAST_WORDS_NS);
-        while self.clock.now() < end && self.client.service(self.clock.now()).is_ok() {
-            std::hint::spin_loop();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -372,11 +372,12 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (_, counters) = self.get_text("/counters").unwrap_or_default();
+            eprintln!("--- the daemon counted:\n{counters}\n--- and said:\n{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- the daemon said:\n{}", self.log());
-        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::sim::strategy::{
 };
 use crate::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use crate::telemetry::Registry;
-use crate::topology::{AeronAgent, ExtraAgent};
+use crate::topology::{AeronAgent, ExtraAgent, Guests};
 use crate::transport::{AeronConfig, Client, TransportError};
 use crate::types::{AccountId, InstrumentId, Price, SessionId, Symbol, UtcNanos};
 
@@ -416,7 +416,13 @@ fn build(
         AgentSlot::new(exchange),
         AgentSlot::new(echo),
         AgentSlot::new(strategy),
-        AgentSlot::new(AeronAgent::new(client, "world", &parts.registry, parts.clock)),
+        AgentSlot::new(AeronAgent::new(
+            client,
+            "world",
+            &parts.registry,
+            parts.clock,
+            &Guests::default(),
+        )),
     ])
 }
 
