@@ -9,6 +9,8 @@
 #![allow(clippy::float_arithmetic, reason = "statistics of timings")]
 #![allow(clippy::print_stdout, reason = "the report of a benchmark")]
 
+#[path = "../tests/support/random.rs"]
+mod random;
 mod support;
 
 use std::hint::black_box;
@@ -19,6 +21,7 @@ use postern::feed::moldudp64::split_block;
 use postern::runtime::Clock;
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
 use postern::types::{Side, Symbol};
+use random::Random;
 use support::table;
 
 /// How much is run.
@@ -42,19 +45,6 @@ impl Scale {
     }
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Live {
     reference: u64,
@@ -75,7 +65,7 @@ struct Day {
 impl Day {
     fn generate(scale: &Scale) -> Vec<u8> {
         let mut day = Day {
-            random: Random(20_200_130),
+            random: Random::new(20_200_130),
             live: Vec::new(),
             next_reference: 1,
             bytes: Vec::with_capacity(scale.messages * 34),
@@ -89,7 +79,7 @@ impl Day {
 
     /// The mix of a day: about A 44.5, D 42.5, U 8, E 3, X 1, P 1 per cent once the books are full.
     fn message(&mut self, scale: &Scale) {
-        let dice = self.random.below(1_000);
+        let dice = self.random.index(1_000);
         let is_full = self.live.len() >= scale.orders;
         match dice {
             _ if self.live.len() < scale.orders / 2 => self.add(scale),
@@ -112,19 +102,19 @@ impl Day {
 
     /// A price on its side of the symbol's middle: mostly near the touch, sometimes far.
     fn price(&mut self, locate: u16, side: Side) -> u32 {
-        let far = if self.random.below(10) == 0 { 200 } else { 12 };
-        let away = 100 * (1 + self.random.below(far) as u32);
+        let far = if self.random.index(10) == 0 { 200 } else { 12 };
+        let away = 100 * (1 + self.random.index(far) as u32);
         let middle = 500_000 + u32::from(locate) * 100;
         if side == Side::Buy { middle - away } else { middle + away }
     }
 
     fn add(&mut self, scale: &Scale) {
-        let locate = 1 + self.random.below(usize::from(scale.symbols)) as u16;
-        let side = if self.random.below(2) == 0 { Side::Buy } else { Side::Sell };
-        let shares = 100 * (1 + self.random.below(10) as u32);
+        let locate = 1 + self.random.index(usize::from(scale.symbols)) as u16;
+        let side = if self.random.index(2) == 0 { Side::Buy } else { Side::Sell };
+        let shares = 100 * (1 + self.random.index(10) as u32);
         let price = self.price(locate, side);
         let reference = self.next_reference;
-        self.next_reference += 1 + self.random.below(8) as u64;
+        self.next_reference += 1 + self.random.index(8) as u64;
         self.live.push(Live { reference, locate, side, shares });
         let stock = symbol(locate);
         self.put(ItchMessage::Add { locate, reference, side, shares, stock, price });
@@ -134,10 +124,10 @@ impl Day {
         // Young orders go sooner than old ones.
         let count = self.live.len();
         let young = count.min(4_096);
-        if self.random.below(4) == 0 {
-            self.random.below(count)
+        if self.random.index(4) == 0 {
+            self.random.index(count)
         } else {
-            count - 1 - self.random.below(young)
+            count - 1 - self.random.index(young)
         }
     }
 
@@ -150,7 +140,7 @@ impl Day {
     fn replace(&mut self) {
         let place = self.pick();
         let Live { reference: old, locate, side, .. } = self.live[place];
-        let shares = 100 * (1 + self.random.below(10) as u32);
+        let shares = 100 * (1 + self.random.index(10) as u32);
         let price = self.price(locate, side);
         let new = self.next_reference;
         self.next_reference += 1;
@@ -161,7 +151,7 @@ impl Day {
     fn reduce(&mut self, cancel: bool) {
         let place = self.pick();
         let Live { reference, locate, shares: left, .. } = self.live[place];
-        let all = !cancel && self.random.below(2) == 0;
+        let all = !cancel && self.random.index(2) == 0;
         let shares = if all || left < 2 { left } else { left / 2 };
         if shares == left {
             self.live.swap_remove(place);
@@ -177,7 +167,7 @@ impl Day {
     }
 
     fn trade(&mut self, scale: &Scale) {
-        let locate = 1 + self.random.below(usize::from(scale.symbols)) as u16;
+        let locate = 1 + self.random.index(usize::from(scale.symbols)) as u16;
         let (stock, match_number) = (symbol(locate), self.stamp);
         let price = 500_000 + u32::from(locate) * 100;
         self.put(ItchMessage::Trade { locate, shares: 100, stock, price, match_number });

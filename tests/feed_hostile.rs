@@ -2,6 +2,9 @@
 //!
 //! Seeded, so that a failure comes back; the fuzz targets search further.
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::hint::black_box;
 use std::path::Path;
 
@@ -16,55 +19,14 @@ use postern::feed::{capture, moldudp64};
 use postern::net::capture::Capture;
 use postern::net::parse_udp;
 use postern::types::Nanos;
-
-/// SplitMix64: small, good enough, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit).expect("small")).expect("small")
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.byte()).collect()
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    /// Changes, cuts or lengthens `bytes`.
-    fn damage(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(3) {
-            match self.below(4) {
-                0 => bytes.truncate(self.below(bytes.len() + 1)),
-                1 => bytes.push(self.byte()),
-                _ => {
-                    let at = self.below(bytes.len().max(1));
-                    let byte = self.byte();
-                    if let Some(slot) = bytes.get_mut(at) {
-                        *slot = byte;
-                    }
-                }
-            }
-        }
-    }
-}
+use random::Random;
 
 const ROUNDS: usize = 20_000;
 
 fn each(seed: u64, limit: usize, mut take: impl FnMut(&[u8])) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for _ in 0..ROUNDS {
-        let count = random.below(limit);
+        let count = random.index(limit);
         take(&random.bytes(count));
     }
 }
@@ -74,7 +36,7 @@ fn itch_takes_any_bytes() {
     each(1, 60, |bytes| {
         black_box(itch50::decode(bytes)).ok();
     });
-    let mut random = Random(2);
+    let mut random = Random::new(2);
     let mut taken = 0;
     for round in 0..ROUNDS {
         let (letter, length) = TYPES[round % TYPES.len()];
@@ -123,15 +85,15 @@ fn captures_take_any_bytes() {
 
 #[test]
 fn sbe_takes_any_bytes() {
-    let mut random = Random(6);
+    let mut random = Random::new(6);
     for round in 0..ROUNDS {
-        let count = random.below(160);
+        let count = random.index(160);
         let mut bytes = random.bytes(count);
         // Half of them with a header that leads to the fields.
         if round % 2 == 0 && bytes.len() >= 8 {
             let templates =
                 [OrderEntry::TEMPLATES, MarketData::TEMPLATES, Journal::TEMPLATES][round / 2 % 3];
-            let (template, _) = templates[random.below(templates.len())];
+            let (template, _) = templates[random.index(templates.len())];
             let block = u16::try_from(bytes.len() - 8).expect("short");
             bytes[..2].copy_from_slice(&block.to_le_bytes());
             bytes[2..4].copy_from_slice(&template.to_le_bytes());
@@ -155,12 +117,12 @@ fn a_channel_takes_damaged_packets_of_random_messages() {
             follow_all_symbols: true,
         },
     };
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut channel = Channel::new(&settings, &[]);
     for round in 0..ROUNDS {
-        let count = random.below(6);
+        let count = random.index(6);
         let mut packet = b"SESSION00".to_vec();
-        packet.push(b'0' + u8::from(random.below(2_000) == 0));
+        packet.push(b'0' + u8::from(random.index(2_000) == 0));
         packet.extend_from_slice(&(channel.arbiter().next_sequence()).to_be_bytes());
         packet.extend_from_slice(&u16::try_from(count).expect("small").to_be_bytes());
         for _ in 0..count {
@@ -168,7 +130,7 @@ fn a_channel_takes_damaged_packets_of_random_messages() {
             packet.extend_from_slice(&u16::try_from(message.len()).expect("short").to_be_bytes());
             packet.extend_from_slice(&message);
         }
-        if random.below(4) == 0 {
+        if random.index(4) == 0 {
             random.damage(&mut packet);
         }
         let now = Nanos(u64::try_from(round).expect("small"));
@@ -189,7 +151,7 @@ fn println_counts(messages: u64, misfits: u64, packet_errors: u64, message_error
 
 /// A message of a random type whose fields are often plausible: few references, symbols and prices.
 fn message(random: &mut Random) -> Vec<u8> {
-    let letter = b"AAAADEXUCPRHSQBF"[random.below(16)];
+    let letter = b"AAAADEXUCPRHSQBF"[random.index(16)];
     let length = TYPES.iter().find(|&&(l, _)| l == letter).map_or(12, |&(_, length)| length);
     let mut message = vec![0; usize::from(length)];
     message[0] = letter;

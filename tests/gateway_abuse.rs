@@ -41,14 +41,14 @@ fn assert_accounts(world: &World) {
 fn play(world: &mut World, mischief: &mut Mischief, cycles: u64) {
     for cycle in 0..cycles {
         mischief.trouble(world);
-        for _ in 0..mischief.random.below(4) {
+        for _ in 0..mischief.random.small(4) {
             let index = usize::from(mischief.random.one_in(2));
             mischief.request(world, index);
         }
         if mischief.trouble.disconnects && mischief.random.one_in(1_500) {
             world.strategies[0].reads ^= true;
         }
-        world.cycle(MS / 2 + u64::from(mischief.random.below(1_000_000)));
+        world.cycle(MS / 2 + u64::from(mischief.random.small(1_000_000)));
         if cycle % 16 == 0 {
             assert_limits(world);
         }

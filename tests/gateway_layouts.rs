@@ -85,19 +85,19 @@ fn all_at_once(seed: u64, polling: u64, slots: usize) -> Outcome {
         }
     }
     let mut world = World::open(&setup);
-    let (mut orders, mut order_of_polls) = (Random(seed), Random(polling));
+    let (mut orders, mut order_of_polls) = (Random::new(seed), Random::new(polling));
     let mut left = 3_000;
     while left > 0 {
-        let burst = order_of_polls.below(20);
+        let burst = order_of_polls.small(20);
         for _ in 0..burst.min(left) {
             let side = if orders.one_in(2) { Side::Buy } else { Side::Sell };
-            let (off, qty) = (orders.below(700), 1 + orders.below(600));
+            let (off, qty) = (orders.small(700), 1 + orders.small(600));
             let price = cents(9_650 + i64::from(off));
             world.strategies[0].limit(world.now, (1, side), price, qty);
             left -= 1;
         }
-        for _ in 0..order_of_polls.below(30) {
-            let place = usize::try_from(order_of_polls.below(7)).expect("few");
+        for _ in 0..order_of_polls.small(30) {
+            let place = usize::try_from(order_of_polls.small(7)).expect("few");
             world.poll(PARTS[place]);
         }
         world.now = world.now.plus(1_000);

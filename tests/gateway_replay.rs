@@ -23,7 +23,7 @@ fn play(world: &mut World, mischief: &mut Mischief, orders: u64) {
             let index = usize::from(mischief.random.one_in(2));
             mischief.request(world, index);
         }
-        world.cycle(MS / 2 + u64::from(mischief.random.below(1_000_000)));
+        world.cycle(MS / 2 + u64::from(mischief.random.small(1_000_000)));
     }
 }
 
@@ -44,7 +44,7 @@ fn cut(from: &Path, to: &Path, random: &mut Random) -> u64 {
         ends.push(record.number);
     }
     let count = u32::try_from(ends.len()).expect("32 bits");
-    let place = usize::try_from(1 + random.below(count - 1)).expect("few");
+    let place = usize::try_from(1 + random.small(count - 1)).expect("few");
     // The record at `place` is the first that is not there any more.
     let (segment, offset) = starts[place];
     for entry in fs::read_dir(from).expect("there") {
@@ -92,7 +92,7 @@ fn a_long_bad_day_replays_to_the_same_decisions_from_wherever_it_is_cut() {
     assert!(done.decisions > 50_000 && done.tail == Tail::Clean, "{done:?}");
 
     let all = decisions(directory.path());
-    let mut random = Random(6);
+    let mut random = Random::new(6);
     for _ in 0..12 {
         let copy = tempfile::tempdir().expect("a directory");
         let last = cut(directory.path(), copy.path(), &mut random);
@@ -107,7 +107,7 @@ fn a_long_bad_day_replays_to_the_same_decisions_from_wherever_it_is_cut() {
 /// A gateway is cut off at a random record, started again from what is there, and trades on: all of it replays.
 #[test]
 fn a_gateway_that_was_cut_off_goes_on_and_all_of_it_replays() {
-    let mut random = Random(9);
+    let mut random = Random::new(9);
     let mut directory = tempfile::tempdir().expect("a directory");
     for run in 1..=4 {
         let setup = setup(directory.path(), run);

@@ -313,7 +313,7 @@ fn applying_never_allocates() {
 #[test]
 fn random_bytes_of_every_field_never_panic() {
     let mut engine = Engine::new(&config()).expect("valid");
-    let mut random = risk_support::Random(5);
+    let mut random = risk_support::Random::new(5);
     let mut script = Script::new(6);
     let mut out = Last::default();
     for input in opening() {

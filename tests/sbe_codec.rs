@@ -9,6 +9,7 @@ use postern::codec::journal::Journal;
 use postern::codec::market_data::MarketData;
 use postern::codec::order_entry::OrderEntry;
 use postern::codec::{DecodeError, HEADER_BYTES, template_of};
+use postern::sim::prng::SplitMix;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use sbe_support::Schema;
 
@@ -236,14 +237,9 @@ fn every_byte_is_taken_for_what_it_is_or_refused() {
 
 /// Draws numbers of which every third is an extreme.
 fn generator(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed;
+    let mut numbers = SplitMix::new(seed);
     move || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
+        let z = numbers.next_u64();
         match z % 12 {
             0 => 0,
             1 => u64::MAX,

@@ -52,7 +52,7 @@ pub struct Mischief {
 impl Mischief {
     pub fn new(seed: u64, trouble: Trouble) -> Mischief {
         Mischief {
-            random: Random(seed),
+            random: Random::new(seed),
             trouble,
             wire_until: 0,
             feed_until: 0,
@@ -67,32 +67,32 @@ impl Mischief {
 
     fn price(&mut self, instrument: u32) -> Price {
         let middle = if instrument == 2 { 5_000 } else { 10_000 };
-        match self.random.below(40) {
+        match self.random.small(40) {
             0 => Price::MAX,
             1 => Price::from_units(-1),
             2 => Price::from_units(i64::MIN),
             3 => Price::from_units(0),
             4 => Price::from_units(cents(middle).units() + 1),
             5 => cents(middle * 3),
-            _ => cents(middle - 15 + i64::from(self.random.below(31))),
+            _ => cents(middle - 15 + i64::from(self.random.small(31))),
         }
     }
 
     fn qty(&mut self) -> u32 {
-        match self.random.below(30) {
+        match self.random.small(30) {
             0 => 0,
             1 => u32::MAX,
             2 => u32::MAX - 1,
             3 => 501,
-            _ => 1 + self.random.below(450),
+            _ => 1 + self.random.small(450),
         }
     }
 
     /// One request of a strategy.
     pub fn request(&mut self, world: &mut World, index: usize) {
         let now = world.now;
-        let dice = self.random.below(100);
-        let instrument = 1 + self.random.below(2) + 7 * u32::from(self.random.one_in(60));
+        let dice = self.random.small(100);
+        let instrument = 1 + self.random.small(2) + 7 * u32::from(self.random.one_in(60));
         let (side, price, qty) = (self.side(), self.price(instrument), self.qty());
         let strategy = &mut world.strategies[index];
         if !strategy.session.is_established() {
@@ -103,7 +103,7 @@ impl Mischief {
                 strategy.limit(now, (instrument, side), price, qty);
             }
             70..=73 => {
-                let account = AccountId(self.random.below(4));
+                let account = AccountId(self.random.small(4));
                 let terms = (qty, TimeInForce::ImmediateOrCancel);
                 strategy.order(now, account, (instrument, side), Some(price), terms);
             }
@@ -140,24 +140,24 @@ impl Mischief {
     }
 
     fn open_or_strange(&mut self, strategy: &Strategy) -> u64 {
-        match self.random.below(8) {
+        match self.random.small(8) {
             0 => self.random.next(),
             1 => 0,
             _ => {
                 let open: Vec<u64> = strategy.open().take(20).collect();
                 let count = u32::try_from(open.len()).expect("few");
                 if count == 0 {
-                    return u64::from(self.random.below(50));
+                    return u64::from(self.random.small(50));
                 }
-                open[usize::try_from(self.random.below(count)).expect("few")]
+                open[usize::try_from(self.random.small(count)).expect("few")]
             }
         }
     }
 
     fn flood(&mut self, world: &mut World, index: usize) {
         let (now, side) = (world.now, self.side());
-        for _ in 0..self.random.below(120) {
-            let price = cents(9_995 + i64::from(self.random.below(11)));
+        for _ in 0..self.random.small(120) {
+            let price = cents(9_995 + i64::from(self.random.small(11)));
             if world.strategies[index].limit(now, (1, side), price, 37) == 0 {
                 return;
             }
@@ -175,18 +175,18 @@ impl Mischief {
             world.wire.state = State::Open;
             if self.random.one_in(400) {
                 let states = [State::Held, State::Cut, State::Deaf, State::Cut];
-                world.wire.state = states[usize::try_from(self.random.below(4)).expect("few")];
-                self.wire_until = self.cycle + u64::from(self.random.below(700));
+                world.wire.state = states[usize::try_from(self.random.small(4)).expect("few")];
+                self.wire_until = self.cycle + u64::from(self.random.small(700));
             }
         }
         if feed && self.cycle >= self.feed_until {
             world.feed_is_silent = false;
             if self.random.one_in(900) {
                 world.feed_is_silent = true;
-                self.feed_until = self.cycle + 1_000 + u64::from(self.random.below(1_000));
+                self.feed_until = self.cycle + 1_000 + u64::from(self.random.small(1_000));
             }
         }
-        let index = usize::try_from(self.random.below(2)).expect("few");
+        let index = usize::try_from(self.random.small(2)).expect("few");
         if disconnects && self.random.one_in(500) {
             world.reconnect(index);
         }
@@ -197,9 +197,9 @@ impl Mischief {
         if garbage && self.random.one_in(100) {
             let mut bytes = [0; 64];
             for byte in &mut bytes {
-                *byte = u8::try_from(self.random.below(256)).expect("a byte");
+                *byte = u8::try_from(self.random.small(256)).expect("a byte");
             }
-            let length = usize::try_from(self.random.below(65)).expect("few");
+            let length = usize::try_from(self.random.small(65)).expect("few");
             world.strategies[index].send_bytes(&bytes[..length]);
         }
         let (now, utc) = (world.now, world.clock.utc(world.now));
@@ -221,11 +221,11 @@ impl Mischief {
             }
         }
         if self.cycle > self.kill_until && self.random.one_in(150) {
-            let scope = KillScope::ALL[usize::try_from(self.random.below(5)).expect("few")];
+            let scope = KillScope::ALL[usize::try_from(self.random.small(5)).expect("few")];
             let action =
                 if self.random.one_in(2) { KillAction::Kill } else { KillAction::KillAndCancel };
             world.command(scope, 1, action);
-            self.kill_until = self.cycle + 20 + u64::from(self.random.below(60));
+            self.kill_until = self.cycle + 20 + u64::from(self.random.small(60));
         }
     }
 

@@ -11,6 +11,10 @@ pub mod mischief;
 pub mod strategy;
 pub mod wire;
 
+#[path = "../support/random.rs"]
+mod random;
+pub use random::Random;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -561,26 +565,4 @@ pub fn bytes_of<M: Message>(message: &M) -> Vec<u8> {
     let mut bytes = vec![0; M::BYTES];
     message.encode(&mut bytes);
     bytes
-}
-
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: u32) -> u32 {
-        u32::try_from(self.next() % u64::from(bound)).expect("below 32 bits")
-    }
-
-    pub fn one_in(&mut self, count: u32) -> bool {
-        self.below(count) == 0
-    }
 }

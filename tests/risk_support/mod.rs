@@ -3,6 +3,10 @@
 
 pub mod rings;
 
+#[path = "../support/random.rs"]
+mod random;
+pub use random::Random;
+
 use postern::codec::journal::{
     ApprovedCancel, ApprovedOrder, ApprovedReplace, CancelRejectReport, CancelRequest, Decision,
     FeedStatus, Journal, KillCommand, KillNotice, MassCancelReport, MassCancelRequest, OrderReport,
@@ -349,32 +353,6 @@ pub fn opening() -> Vec<Journal> {
     ]
 }
 
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    pub fn small(&mut self, bound: u32) -> u32 {
-        u32::try_from(self.below(u64::from(bound))).expect("it fits")
-    }
-}
-
 /// An order the random venue has.
 #[derive(Clone, Copy, Debug)]
 pub struct Working {
@@ -398,7 +376,7 @@ pub struct Script {
 impl Script {
     pub fn new(seed: u64) -> Script {
         Script {
-            random: Random(seed),
+            random: Random::new(seed),
             ids: [0; 2],
             working: Vec::with_capacity(4096),
             next_exec: 0,
