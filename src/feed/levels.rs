@@ -367,7 +367,9 @@ mod tests {
                     if levels.reduce(ladder, Rank(price), of, true) {
                         levels.clear(ladder);
                         for (&price, &(orders, _)) in plain.iter() {
-                            (0..orders).for_each(|_| drop(levels.add(ladder, Rank(price), price + 1)));
+                            (0..orders).for_each(|_| {
+                                levels.add(ladder, Rank(price), price + 1);
+                            });
                         }
                     }
                 }
