@@ -9,6 +9,7 @@ use crate::topology;
 pub mod check;
 pub mod ctl;
 pub mod demo;
+pub mod generate;
 pub mod hist;
 pub mod journal;
 pub mod output;

@@ -3,6 +3,8 @@
 pub mod account;
 pub mod background;
 pub mod book;
+pub mod day;
+pub mod day_file;
 mod desk;
 pub mod itch_out;
 pub mod ledger;
