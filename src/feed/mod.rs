@@ -18,6 +18,7 @@ pub mod book;
 pub mod capture;
 pub mod channel;
 pub mod itch50;
+pub mod lookahead;
 pub mod moldudp64;
 
 pub use agent::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
