@@ -634,6 +634,8 @@ fn a_message_that_cannot_be_read_makes_the_channel_stale_and_one_of_the_future_d
         channel.on_datagram(&segment(HEADER, &[message]), Nanos(0), &mut NoSink);
         assert_eq!(channel.check(Nanos(0)), state, "{message:?}");
         assert_eq!((channel.counts().messages, channel.counts().message_errors), (1, 1));
+        let unknown = u64::from(state == FeedState::Current);
+        assert_eq!(channel.counts().unknown_types, unknown);
     }
 }
 

@@ -77,6 +77,8 @@ pub struct IexCounts {
     pub foreign_packets: u64,
     /// Messages refused as malformed or of no known type.
     pub message_errors: u64,
+    /// Those of them that are of no known type: IEX may add types without notice.
+    pub unknown_types: u64,
 }
 
 impl Default for IexCounts {
@@ -90,6 +92,7 @@ impl Default for IexCounts {
             unknown_versions: 0,
             foreign_packets: 0,
             message_errors: 0,
+            unknown_types: 0,
         }
     }
 }
@@ -203,7 +206,7 @@ impl IexChannel {
     fn refuse(&mut self, error: IexError) {
         self.counts.message_errors += 1;
         match error {
-            IexError::UnknownType(_) => {}
+            IexError::UnknownType(_) => self.counts.unknown_types += 1,
             IexError::Empty
             | IexError::ShortMessage { .. }
             | IexError::PriceOutOfRange(_)
