@@ -167,7 +167,7 @@ pub fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_le_bytes(length)))
 }
 
-/// Reads a segment, of whatever message protocol. About a nanosecond a message.
+/// Reads a segment, of whatever message protocol. One to two nanoseconds a message.
 ///
 /// # Errors
 /// A [`TpError`] where its parts do not fill it exactly; never panics.
