@@ -17,6 +17,7 @@ pub mod arbiter;
 pub mod book;
 pub mod capture;
 pub mod channel;
+pub mod iex;
 pub mod itch50;
 pub mod lookahead;
 pub mod moldudp64;
