@@ -5,6 +5,7 @@
 mod any;
 mod batch;
 mod frame;
+mod pcapng;
 mod replay;
 mod source;
 mod udp;
@@ -12,7 +13,7 @@ mod udp;
 pub mod capture;
 
 pub use any::{AnySource, SourceSet};
-pub use frame::{FrameError, UdpFrame, parse_udp};
+pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
 pub use udp::{KernelUdpSink, KernelUdpSource, UdpSinkConfig, UdpSourceConfig};
