@@ -3,7 +3,8 @@
 use crate::config::{Channel, Config, Pace as ConfigPace, Source};
 use crate::feed::capture;
 use crate::net::{
-    AnySource, CaptureSource, KernelUdpSource, Pace, PacketSource, SourceSet, UdpSourceConfig,
+    AnySource, CaptureSource, KernelUdpSource, Pace, PacketSource, SourceSet, Timestamps,
+    UdpSourceConfig,
 };
 
 /// Opens what the configuration names, and subscribes. What could not be had in full is told as a remark.
@@ -32,16 +33,14 @@ fn source(
             let mut socket = KernelUdpSource::new(UdpSourceConfig {
                 interface: *interface,
                 receive_buffer_bytes: usize::try_from(socket_buffer_bytes).unwrap_or(usize::MAX),
-                timestamps: false,
+                timestamps: Timestamps::None,
             });
             for (line, group) in [(0, Some(*line_a)), (1, *line_b)] {
                 let Some(group) = group else { continue };
                 socket.subscribe(group, channel.id, line).map_err(|error| error.to_string())?;
             }
-            let shortfall = socket.buffer_shortfall().map(|bytes| {
-                format!("the kernel gave a receive buffer of {bytes} bytes only; raise net.core.rmem_max")
-            });
-            Ok((AnySource::Kernel(socket), shortfall))
+            let remark = socket.remark();
+            Ok((AnySource::Kernel(socket), remark))
         }
         Source::Capture { file, pace } => {
             let recorded = capture::open(file).and_then(|capture| capture.whole());
