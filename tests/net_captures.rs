@@ -85,7 +85,11 @@ fn found(bytes: &[u8]) -> Option<Found> {
         let fault = match defect.kind {
             CaptureErrorKind::CutRecord => Fault::Cut,
             CaptureErrorKind::BadRecord => Fault::Bad,
-            _ => panic!("{defect}"),
+            CaptureErrorKind::Read(_)
+            | CaptureErrorKind::Unpack(_)
+            | CaptureErrorKind::TooLarge
+            | CaptureErrorKind::UnknownFormat
+            | CaptureErrorKind::LinkType(_) => panic!("{defect}"),
         };
         let text = defect.to_string();
         assert!(text.contains(&format!("at byte {}", defect.offset)), "{text}");

@@ -3,8 +3,7 @@
 use crate::config::{Channel, Config, Pace as ConfigPace, Source};
 use crate::feed::capture;
 use crate::net::{
-    AnySource, CaptureSource, KernelUdpSource, Pace, PacketSource, SourceSet, Timestamps,
-    UdpSourceConfig,
+    AnySource, CaptureSource, KernelUdpSource, Pace, PacketSource, SourceSet, UdpSourceConfig,
 };
 
 /// Opens what the configuration names, and subscribes. What could not be had in full is told as a remark.
@@ -29,11 +28,11 @@ fn source(
     socket_buffer_bytes: u32,
 ) -> Result<(AnySource, Option<String>), String> {
     match &channel.source {
-        Source::Multicast { line_a, line_b, interface } => {
+        Source::Multicast { line_a, line_b, interface, timestamps } => {
             let mut socket = KernelUdpSource::new(UdpSourceConfig {
                 interface: *interface,
                 receive_buffer_bytes: usize::try_from(socket_buffer_bytes).unwrap_or(usize::MAX),
-                timestamps: Timestamps::None,
+                timestamps: *timestamps,
             });
             for (line, group) in [(0, Some(*line_a)), (1, *line_b)] {
                 let Some(group) = group else { continue };

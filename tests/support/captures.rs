@@ -356,7 +356,7 @@ fn pcapng_block(
     let file = Bytes { bytes, big: *big };
     let kind = file.number(at, 4).ok_or(Fault::Cut)?;
     let length = file.number(at + 4, 4).ok_or(Fault::Cut)?;
-    if length < 12 || length > 16 * 1_024 * 1_024 || length % 4 != 0 {
+    if !(12..=16 * 1_024 * 1_024).contains(&length) || length % 4 != 0 {
         return Err(Fault::Bad);
     }
     let length = usize::try_from(length).expect("24 bits");

@@ -19,9 +19,10 @@ use crate::types::ChannelId;
 pub enum Timestamps {
     /// Nobody.
     None,
-    /// The kernel.
+    /// The kernel. Costs a poll about 0.07 µs a datagram, and about as much again wherever the kernel takes in a packet
+    /// of any socket, as long as one socket of the machine asks for it.
     Software,
-    /// The network interface, and the kernel what that does not stamp.
+    /// The network interface, and the kernel what that does not stamp, for the same.
     Hardware,
 }
 
