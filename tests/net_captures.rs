@@ -654,3 +654,43 @@ fn real_single_packet_files_of_itch_and_iex_open_whole() {
         eprintln!("{exchange}: {} files, {datagrams} datagrams", files.len());
     }
 }
+
+/// The records of a little-endian pcap file: nanoseconds and frame.
+fn records(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let unit = if word(0) == 0xA1B2_3C4D { 1 } else { 1_000 };
+    let (mut at, mut records) = (24, Vec::new());
+    while at < bytes.len() {
+        let ns = u64::from(word(at)) * 1_000_000_000 + u64::from(word(at + 4)) * unit;
+        let kept = usize::try_from(word(at + 8)).expect("short");
+        records.push((ns, &bytes[at + 16..at + 16 + kept]));
+        at += 16 + kept;
+    }
+    records
+}
+
+#[test]
+fn real_feeds_are_the_same_in_every_format() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/captures"));
+    let files = ["itch/aapl_20200130_10k.moldudp64.ns.pcap", "iex/20170826_IEXTP1_DEEP1.0.pcap.gz"];
+    for file in files.map(|file| root.join(file)) {
+        if !file.exists() {
+            eprintln!("skipped: no {}", file.display());
+            continue;
+        }
+        let (bytes, damage) = Capture::read_file(&file).expect("it can be read");
+        assert!(damage.is_none());
+        let naive = captures::read(&bytes).expect("a capture");
+        assert!(naive.fault.is_none() && !naive.datagrams.is_empty());
+        assert_eq!(found(&bytes).as_ref(), Some(&naive), "{}", file.display());
+        for order in [LITTLE, BIG] {
+            let head = [section(order), interface(order, 1, 0, &option(order, 9, &[9]))];
+            let mut rewritten = head.concat();
+            for (ns, frame) in records(&bytes) {
+                rewritten.extend_from_slice(&packet_block(order, false, 0, ns, frame));
+            }
+            assert_eq!(found(&rewritten).as_ref(), Some(&naive), "{}", file.display());
+        }
+        eprintln!("{}: {} datagrams", file.display(), naive.datagrams.len());
+    }
+}

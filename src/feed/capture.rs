@@ -35,7 +35,8 @@ pub fn open(path: &Path) -> Result<Capture, CaptureError> {
     Ok(capture)
 }
 
-/// The messages of a BinaryFILE in memory; `path` is named in errors. An empty message ends the file.
+/// The messages of a BinaryFILE in memory; `path` is named in errors. An empty message ends the file. Takes the file's size
+/// again, and 44 bytes a message.
 ///
 /// # Errors
 /// If it does not begin with an ITCH 5.0 message behind its length.
