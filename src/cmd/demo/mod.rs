@@ -63,7 +63,7 @@ pub enum DemoLayout {
 Examples:
   postern demo                                  20,000 orders against a generated market
   postern demo --orders 100000 --rate 10000
-  postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap or BinaryFILE)
+  postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap, pcapng or BinaryFILE)
   postern demo --layout split --output json
 
 The exit status is 0 if every order was sent and every account balances: every order ended in exactly one state, both
@@ -77,7 +77,7 @@ pub struct DemoArgs {
     /// Orders a second. The schedule is absolute: round trips count from when an order was due.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
-    /// A recorded Nasdaq ITCH 5.0 feed (pcap or BinaryFILE, also gzip) as the market; without it, one is generated.
+    /// A recorded Nasdaq ITCH 5.0 feed (pcap, pcapng or BinaryFILE, also gzip) as the market; without it, one is generated.
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
     /// How the agents are grouped.

@@ -210,7 +210,7 @@ impl World {
             )
         };
         let channel = self.config.channels.first().ok_or("no channel")?;
-        let config::Source::Multicast { line_a, line_b, interface } = &channel.source else {
+        let config::Source::Multicast { line_a, line_b, interface, .. } = &channel.source else {
             return Err("the demo's channel is multicast".into());
         };
         let sink = |destination: SocketAddrV4| {
