@@ -4,6 +4,7 @@ pub mod account;
 pub mod background;
 pub mod book;
 mod desk;
+pub mod impair;
 pub mod itch_out;
 pub mod ledger;
 pub mod matching;
