@@ -9,6 +9,7 @@ pub mod itch_out;
 pub mod ledger;
 pub mod matching;
 pub mod mold_out;
+pub mod mold_store;
 pub mod order;
 pub mod prng;
 pub mod probe;
