@@ -232,14 +232,22 @@ impl Hall {
         self.send(place, |number| OrderCancelReplaceRequest { msg_seq_num: number, ..message });
     }
 
-    /// Duty cycles until nothing moves; then the feed must have the exchange's books.
-    fn run(&mut self) {
+    /// Duty cycles until nothing moves.
+    fn settle(&mut self) {
         for _ in 0..100 {
             let work = self.agent.poll(self.now).unwrap();
             if self.deliver() + work == 0 {
                 break;
             }
         }
+    }
+
+    /// Duty cycles until nothing moves, also after the longest that market data waits for what follows an answer; then the
+    /// feed must have the exchange's books.
+    fn run(&mut self) {
+        self.settle();
+        self.now = self.now.plus(100_000);
+        self.settle();
         read(&mut self.feed, &self.line);
         for index in 0..2 {
             let book = self.agent.snapshot(index).unwrap();
@@ -348,6 +356,33 @@ fn an_order_that_rests_is_acknowledged_and_shows_in_the_feed() {
     let book = hall.feed.books().by_symbol(instrument("AAPL", 7, 1).symbol).unwrap();
     assert_eq!(hall.feed.books().best(book).bid, Some(("320.15".parse().unwrap(), 300)));
     assert!(hall.executions(1).is_empty());
+}
+
+#[test]
+fn market_data_waits_for_what_follows_an_answer_but_not_for_long() {
+    let mut hall = Hall::open();
+    let start = hall.now;
+    let packets = |hall: &mut Hall, after_ns| {
+        hall.now = start.plus(after_ns);
+        hall.settle();
+        hall.line.take().len()
+    };
+    assert_eq!(packets(&mut hall, 0), 0);
+    hall.submit(0, 1, Side::Buy, "320.15", 300);
+    assert_eq!(packets(&mut hall, 0), 0);
+    assert!(!hall.agent.is_drained(), "the market has not heard of it");
+    assert_eq!(packets(&mut hall, 19_999), 0);
+    assert_eq!(packets(&mut hall, 20_000), 1);
+    assert!(hall.agent.is_drained());
+    // Each answer makes it wait again, but none beyond what it may wait in all.
+    for id in 2..=11 {
+        let after_ns = 10_000 * (id + 1);
+        hall.submit(0, id, Side::Buy, "320.15", 300);
+        assert_eq!(packets(&mut hall, after_ns), 0, "{id}");
+    }
+    hall.submit(0, 12, Side::Buy, "320.15", 300);
+    assert_eq!(packets(&mut hall, 130_000), 1);
+    assert_eq!(hall.take(0).len(), 12, "no answer waited");
 }
 
 #[test]
@@ -533,7 +568,7 @@ fn terminate_and_silence_cancel_too() {
     hall.send_raw(0, &message);
     hall.run();
     assert_eq!(hall.agent.exchange().open_count(), 1);
-    hall.now = Nanos(3_000_000_001);
+    hall.now = hall.now.plus(3_000_000_001);
     hall.run();
     assert_eq!(hall.agent.exchange().open_count(), 0, "three silent intervals");
     let down = ClientAction::Down(TerminationCode::KeepaliveExpired);
