@@ -7,6 +7,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 
+use socket2::SockRef;
+
 use crate::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX, SystemEvent};
 use crate::sim::matching::Exchange;
 use crate::sim::order::BookEvent;
@@ -21,6 +23,8 @@ use crate::types::{Nanos, Side};
 const SEQUENCE_FIRST: u64 = 1;
 /// Bytes offered to a client's socket at a look.
 const WRITE_BYTES_MAX: usize = 64 << 10;
+/// Bytes that the kernel may hold for a client, of which it takes twice as many: who does not read is soon told apart.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// Bytes of heartbeats and the end of the session behind a snapshot.
 const SPARE_BYTES: usize = 64;
 /// How long a client that was told no may take to hang up, before it is hung up on, in nanoseconds.
@@ -309,7 +313,10 @@ impl GlimpseServer {
         // An error is a client that has gone again, or a lack of descriptors that may pass.
         let Ok((stream, _)) = self.listener.accept() else { return 0 };
         let free = self.places.iter_mut().find(|place| place.connection.is_none());
-        let (Some(place), Ok(())) = (free, stream.set_nonblocking(true)) else {
+        let settled = stream
+            .set_nonblocking(true)
+            .and_then(|()| SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES));
+        let (Some(place), Ok(())) = (free, settled) else {
             self.counts.beyond += 1;
             return 1;
         };

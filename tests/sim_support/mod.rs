@@ -6,12 +6,14 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use postern::feed::BookDigest;
 use postern::feed::arbiter::Join;
 use postern::feed::book::BooksConfig;
 use postern::feed::channel::{Channel, ChannelSettings, NoSink};
 use postern::net::PacketSink;
-use postern::sim::matching::VenueInstrument;
-use postern::types::{InstrumentId, Nanos, Price, Symbol};
+use postern::sim::matching::{Exchange, VenueInstrument};
+use postern::sim::order::Order;
+use postern::types::{InstrumentId, Nanos, Price, Side, Symbol};
 
 /// A line whose packets are kept until somebody takes them.
 #[derive(Clone, Debug, Default)]
@@ -68,4 +70,26 @@ pub fn instrument(symbol: &str, stock_locate: u16, security_id: u32) -> VenueIns
         tick: Price::from_itch4(100),
         lot: 1,
     }
+}
+
+/// The digest that a feed with the exchange's books has, each order under the number that `reference` gives it.
+pub fn digest(exchange: &Exchange, reference: impl Fn(&Order) -> u64) -> u64 {
+    let mut instruments: Vec<_> = (0..).zip(exchange.instruments()).collect();
+    instruments.sort_by_key(|(_, instrument)| instrument.symbol);
+    let mut digest = BookDigest::new();
+    for (index, instrument) in instruments {
+        let sides = [Side::Buy, Side::Sell];
+        if sides.iter().all(|&side| exchange.best(index, side).is_none()) {
+            continue;
+        }
+        digest.book(instrument.symbol);
+        for side in sides {
+            for level in exchange.levels(index, side) {
+                for order in exchange.orders(level) {
+                    digest.order(side, level.price, order.leaves_qty, reference(order));
+                }
+            }
+        }
+    }
+    digest.finish()
 }
