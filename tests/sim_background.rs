@@ -6,7 +6,6 @@ mod sim_support;
 
 use std::path::PathBuf;
 
-use postern::feed::BookDigest;
 use postern::feed::book::{Books, BooksConfig};
 use postern::feed::channel::Channel;
 use postern::feed::itch50;
@@ -17,7 +16,7 @@ use postern::sim::background::{
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
 use postern::sim::matching::{Exchange, ExchangeConfig, VenueInstrument};
 use postern::sim::mold_out::{MoldConfig, MoldOut};
-use postern::sim::order::{BookEvent, EventSink, NewOrder, Order, OwnerId, Report};
+use postern::sim::order::{BookEvent, EventSink, NewOrder, OwnerId, Report};
 use postern::sim::prng::SplitMix;
 use postern::types::{ClOrdId, Nanos, OrdType, Price, Side, Symbol, TimeInForce, TradingStatus};
 use sim_support::{Line, digest, feed, instrument, read};

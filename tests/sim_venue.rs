@@ -8,8 +8,7 @@
 
 mod sim_support;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -30,65 +29,12 @@ use postern::sim::order::VenueReject;
 use postern::sim::prng::SplitMix;
 use postern::sim::venue::{LedgerCell, UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
-use postern::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent, TransportDown};
+use postern::transport::StreamEvent;
 use postern::types::{
     AccountId, CancelRejectTo, ClOrdId, ExecType, InstrumentId, MassScope, Nanos, OrdStatus,
     OrdType, Price, SeqNum, SessionId, Side, TerminationCode, TimeInForce, UtcNanos,
 };
-use sim_support::{Line, feed, instrument, read};
-
-type Sent = VecDeque<(i32, Vec<u8>)>;
-
-/// A stream of requests: what clients sent, with the publisher's number.
-#[derive(Clone, Debug, Default)]
-struct Requests {
-    messages: Rc<RefCell<Sent>>,
-    events: Rc<RefCell<VecDeque<StreamEvent>>>,
-}
-
-impl Inbound for Requests {
-    fn poll(
-        &mut self,
-        limit: usize,
-        handler: &mut impl FnMut(Fragment<'_>),
-    ) -> Result<usize, TransportDown> {
-        let mut count = 0;
-        while count < limit {
-            let Some((source, bytes)) = self.messages.borrow_mut().pop_front() else { break };
-            handler(Fragment { source, bytes: &bytes });
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn next_event(&mut self) -> Option<StreamEvent> {
-        self.events.borrow_mut().pop_front()
-    }
-}
-
-/// A stream of reports with room for so many messages.
-#[derive(Clone, Debug)]
-struct Reports {
-    messages: Rc<RefCell<VecDeque<OrderEntry>>>,
-    room: Rc<Cell<usize>>,
-}
-
-impl Outbound for Reports {
-    fn offer(&mut self, bytes: usize, write: impl FnOnce(&mut [u8])) -> Result<(), OfferError> {
-        if self.room.get() == 0 {
-            return Err(OfferError::BackPressured);
-        }
-        self.room.set(self.room.get() - 1);
-        let mut message = vec![0; bytes];
-        write(&mut message);
-        self.messages.borrow_mut().push_back(OrderEntry::decode(&message).unwrap());
-        Ok(())
-    }
-
-    fn is_connected(&self) -> bool {
-        true
-    }
-}
+use sim_support::{Line, Reports, Requests, feed, instrument, read};
 
 const KEY: [u8; 32] = [9; 32];
 const STOCK: InstrumentId = InstrumentId(500);

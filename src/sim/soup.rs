@@ -260,4 +260,44 @@ mod tests {
             assert_eq!(out, bytes);
         }
     }
+
+    /// Table first, field by field: against bytes that are mostly packets.
+    #[test]
+    fn any_bytes_are_what_a_naive_reading_says() {
+        let naive = |bytes: &[u8]| -> Result<Option<usize>, ()> {
+            let Some(&[high, low]) = bytes.first_chunk::<2>() else { return Ok(None) };
+            let length = 256 * usize::from(high) + usize::from(low);
+            if !(1..=254).contains(&length) {
+                return Err(());
+            }
+            if bytes.len() < 2 + length {
+                return Ok(None);
+            }
+            let lengths = match bytes[2] {
+                b'+' | b'U' => 1..=254,
+                b'R' | b'O' => 1..=1,
+                b'L' => 47..=47,
+                _ => return Err(()),
+            };
+            if lengths.contains(&length) { Ok(Some(2 + length)) } else { Err(()) }
+        };
+        let mut random = crate::sim::prng::SplitMix::new(6);
+        let mut byte = move |bound| u8::try_from(random.below(bound)).expect("a byte");
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut bytes =
+                vec![u8::from(byte(20) == 0), [0, 1, 2, 47, 255, byte(256)][usize::from(byte(6))]];
+            bytes.push(b"+ULROSA"[usize::from(byte(7))]);
+            bytes.extend((0..byte(70)).map(|_| byte(256)));
+            bytes.truncate(usize::from(byte(100)));
+            let (read, expected) = (next_packet(&bytes), naive(&bytes));
+            assert_eq!(
+                read.map(|packet| packet.map(|(_, n)| n)).map_err(|_| ()),
+                expected,
+                "{bytes:?}"
+            );
+            taken += u32::from(matches!(expected, Ok(Some(_))));
+        }
+        assert!(taken > 2_000, "{taken}");
+    }
 }

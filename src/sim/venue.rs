@@ -249,6 +249,11 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
         &self.exchange
     }
 
+    /// The number of the next market data message.
+    pub fn next_sequence(&self) -> u64 {
+        self.desk.mold.next_sequence()
+    }
+
     /// The background participants.
     pub fn background(&self) -> &Background {
         &self.background
