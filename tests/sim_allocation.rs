@@ -20,6 +20,7 @@ use postern::sim::impair::Impairment;
 use postern::sim::prng::SplitMix;
 use postern::sim::recovery::RecoveryServers;
 use postern::sim::rerequest::{RerequestConfig, RerequestServer};
+use postern::sim::soup::Password;
 use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
 use postern::transport::memory::{MemoryPublication, stream};
@@ -148,7 +149,7 @@ fn a_started_exchange_allocates_nothing() {
 /// Servers for who missed something, somebody who asks for messages, and somebody who reads snapshots.
 fn servers() -> (RecoveryServers, UdpSocket, TcpStream) {
     let any_port = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-    let glimpse = GlimpseConfig::new(any_port, *b"sim   ", *b"secret    ", 1, 1_500);
+    let glimpse = GlimpseConfig::new(any_port, *b"sim   ", Password(*b"secret    "), 1, 1_500);
     let glimpse = GlimpseServer::bind(glimpse).unwrap();
     let rerequest = RerequestServer::bind(&RerequestConfig::at(any_port)).unwrap();
     let asker = UdpSocket::bind(any_port).unwrap();

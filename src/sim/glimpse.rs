@@ -15,14 +15,14 @@ use crate::sim::order::BookEvent;
 use crate::sim::slab::at;
 use crate::sim::soup::{
     ACCEPTED_BYTES, CLIENT_PACKET_BYTES_MAX, ClientPacket, HEAD_BYTES, Login, LoginReject,
-    ServerPacket, next_packet, number,
+    Password, ServerPacket, next_packet, number,
 };
 use crate::types::{Nanos, Side};
 
 /// The only number a client may begin with (GLIMPSE 5.0, "Architecture").
 const SEQUENCE_FIRST: u64 = 1;
 /// Bytes offered to a client's socket at a look.
-const WRITE_BYTES_MAX: usize = 64 << 10;
+const WRITE_BYTES_MAX: usize = 16 << 10;
 /// Bytes that the kernel may hold for a client, of which it takes twice as many: who does not read is soon told apart.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// Bytes of heartbeats and the end of the session behind a snapshot.
@@ -42,8 +42,8 @@ pub struct GlimpseConfig {
     pub address: SocketAddrV4,
     /// Who may log in, padded with spaces on the right. Case does not matter.
     pub user: [u8; 6],
-    /// Its password, padded likewise. Case does not matter.
-    pub password: [u8; 10],
+    /// Its password. Case does not matter.
+    pub password: Password,
     /// The session's name: ten letters or digits, padded with spaces on the left.
     pub session: [u8; 10],
     /// Clients at once; one more is hung up on.
@@ -66,7 +66,7 @@ impl GlimpseConfig {
     pub fn new(
         address: SocketAddrV4,
         user: [u8; 6],
-        password: [u8; 10],
+        password: Password,
         instruments: usize,
         orders_max: u32,
     ) -> GlimpseConfig {
@@ -521,7 +521,7 @@ fn room(is_put: bool) -> Result<(), End> {
 /// Whether a login is good (SoupBinTCP 3.00 section 2.3.1).
 fn judge(login: &Login, config: &GlimpseConfig) -> Result<(), LoginReject> {
     let same = |a: &[u8], b: &[u8]| a.trim_ascii().eq_ignore_ascii_case(b.trim_ascii());
-    if !same(&login.user, &config.user) || !same(&login.password, &config.password) {
+    if !same(&login.user, &config.user) || !same(&login.password.0, &config.password.0) {
         return Err(LoginReject::NotAuthorized);
     }
     let asked = login.session.trim_ascii();

@@ -23,9 +23,9 @@ pub struct RerequestConfig {
 }
 
 impl RerequestConfig {
-    /// Eight requests at a look.
+    /// Two requests at a look: more than a million messages a second again, in a small part of the exchange's time.
     pub const fn at(address: SocketAddrV4) -> RerequestConfig {
-        RerequestConfig { address, requests_per_poll: 8 }
+        RerequestConfig { address, requests_per_poll: 2 }
     }
 }
 

@@ -10,13 +10,23 @@ pub const ACCEPTED_BYTES: usize = HEAD_BYTES + 30;
 const LENGTH_BYTES: usize = 2;
 const LOGIN_BYTES: usize = 46;
 
+/// A password, padded with spaces on the right. Not printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Password(pub [u8; 10]);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
 /// What a client asks to be let in with (section 2.3.1), as it was padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Username.
     pub user: [u8; 6],
     /// Password.
-    pub password: [u8; 10],
+    pub password: Password,
     /// Session, or blanks for the current one.
     pub session: [u8; 10],
     /// Number of the first message wanted, in digits.
@@ -96,7 +106,7 @@ fn login(payload: &[u8]) -> Option<Login> {
     let (password, rest) = rest.split_first_chunk()?;
     let (session, rest) = rest.split_first_chunk()?;
     let sequence = rest.try_into().ok()?;
-    Some(Login { user: *user, password: *password, session: *session, sequence })
+    Some(Login { user: *user, password: Password(*password), session: *session, sequence })
 }
 
 /// Why a login is rejected (section 2.2.2, "Login Reject Codes").
@@ -187,12 +197,13 @@ mod tests {
         let bytes = login_bytes();
         let expected = Login {
             user: *b"sim   ",
-            password: *b"secret    ",
+            password: Password(*b"secret    "),
             session: *b"          ",
             sequence: *b"                   1",
         };
         assert_eq!(next_packet(&bytes), Ok(Some((ClientPacket::Login(expected), 49))));
         assert_eq!(expected.sequence(), Some(1));
+        assert!(!format!("{expected:?}").contains("115, 101"), "a password is not printed");
         for cut in 0..bytes.len() {
             assert_eq!(next_packet(&bytes[..cut]), Ok(None), "{cut} bytes");
         }

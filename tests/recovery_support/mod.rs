@@ -22,6 +22,7 @@ use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
 use postern::sim::matching::{Exchange, VenueInstrument};
 use postern::sim::recovery::{LOOK_NS, RecoveryServers};
 use postern::sim::rerequest::{RerequestConfig, RerequestCounts, RerequestServer};
+use postern::sim::soup::Password;
 use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
 use postern::transport::memory::{MemoryPublication, MemorySubscription, stream};
@@ -68,7 +69,7 @@ impl Venue {
         let symbols = instruments.iter().map(|i| i.symbol).collect();
         let anchor = UtcAnchor { now: Nanos(0), utc: UtcNanos(34_200 * SECOND) };
         let venue = VenueConfig::new(instruments.clone(), Vec::new(), anchor, UtcNanos(0));
-        let (user, password) = (*b"sim   ", *b"Secret    ");
+        let (user, password) = (*b"sim   ", Password(*b"Secret    "));
         // Nothing ends by the clock but where a test is about that.
         let glimpse = GlimpseConfig {
             login_ns: u64::MAX,

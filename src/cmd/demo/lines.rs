@@ -13,6 +13,7 @@ use crate::sim::impair::{Impairment, PPM_ALL};
 use crate::sim::mold_out::MoldConfig;
 use crate::sim::recovery::RecoveryServers;
 use crate::sim::rerequest::{RerequestConfig, RerequestServer};
+use crate::sim::soup::Password;
 
 /// Whether the gateway's configuration has keys for recovery: [`Recovery::keys`] are written only then, and only then must
 /// its books be the exchange's where both lines lost the same packet.
@@ -118,7 +119,8 @@ impl Recovery {
         let any_port = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
         let mut user = [b' '; 6];
         user[..USER.len()].copy_from_slice(USER.as_bytes());
-        let config = GlimpseConfig::new(any_port, user, password, instruments, orders_max);
+        let config =
+            GlimpseConfig::new(any_port, user, Password(password), instruments, orders_max);
         let glimpse = GlimpseServer::bind(config).map_err(told)?;
         let rerequest = RerequestServer::bind(&RerequestConfig::at(any_port)).map_err(told)?;
         Ok(Recovery {
