@@ -212,6 +212,30 @@ fn a_snapshot_and_the_stream_after_it_give_the_exchanges_books() {
 }
 
 #[test]
+fn a_snapshot_tells_orders_in_the_order_in_which_they_trade() {
+    let mut venue = Venue::new(|setup| setup.steps_per_second = 1);
+    let mut client = venue.tcp();
+    client.log_in();
+    let (messages, next) = client.snapshot(&mut venue);
+    let told: Vec<(u64, u32)> = messages
+        .iter()
+        .filter_map(|message| match itch50::decode(message).unwrap() {
+            Message::AddOrder(add) => Some((add.reference, add.shares)),
+            _ => None,
+        })
+        .collect();
+    let books = (0..3).map(|index| venue.agent.snapshot(index).unwrap());
+    let standing: Vec<(u64, u32)> = books
+        .flat_map(|book| book.bids.into_iter().chain(book.asks))
+        .flat_map(|level| level.orders)
+        .map(|order| (order.reference, order.qty))
+        .collect();
+    assert_eq!((told, next), (standing, venue.agent.next_sequence()));
+    let count = |name| venue.registry.counter(name).get();
+    assert_eq!((count("venue_snapshot_count"), count("venue_snapshot_refused_count")), (1, 0));
+}
+
+#[test]
 fn a_login_is_judged_by_user_password_session_and_number() {
     let mut venue = Venue::new(|_| {});
     let refused = [

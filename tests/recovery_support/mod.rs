@@ -47,6 +47,7 @@ pub struct Venue {
     pub published: BTreeMap<u64, Vec<u8>>,
     /// The number of the next message, as the line told it.
     pub told: u64,
+    pub registry: Registry,
 }
 
 /// What a test changes in the exchange.
@@ -102,7 +103,8 @@ impl Venue {
         agent.on_start(Nanos(0)).unwrap();
         let (published, (rerequest, glimpse)) = (BTreeMap::new(), addresses);
         let now = Nanos(0);
-        let mut venue = Venue { agent, line, now, rerequest, glimpse, symbols, published, told: 1 };
+        let mut venue =
+            Venue { agent, line, now, rerequest, glimpse, symbols, published, told: 1, registry };
         while u64::from(venue.agent.exchange().open_count()) < standing {
             venue.look();
         }
