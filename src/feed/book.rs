@@ -6,7 +6,7 @@
 
 use crate::feed::digest::BookDigest;
 use crate::feed::itch50::{Message, OrderEvent, OrderEventKind};
-use crate::feed::levels::{Ladder, Levels, Rank};
+use crate::feed::levels::{Levels, Rank, SideIndex};
 use crate::feed::order_table::{InsertError, Order, OrderTable, Slot};
 use crate::runtime::prefetch;
 use crate::types::{Price, Side, Symbol, TradingStatus};
@@ -19,7 +19,7 @@ pub struct BooksConfig {
     /// Price levels of one side of one book that are kept sorted; 64 bytes each for each book, but no more in all than 64
     /// bytes for each order.
     pub levels_max: usize,
-    /// Books; at most 65,534, 320 bytes each.
+    /// Books; at most 65,534, 280 bytes each.
     pub books_max: usize,
     /// Whether any symbol that shows up gets a book; else only the ones asked for.
     pub follow_all_symbols: bool,
@@ -113,38 +113,17 @@ pub enum Effect {
     Executed(Execution),
 }
 
-/// One security's book.
+/// What is known of a security besides its orders.
 #[derive(Debug)]
-#[repr(align(64))]
 struct Book {
     symbol: Symbol,
-    bids: Ladder,
-    asks: Ladder,
-    orders: u32,
     status: TradingStatus,
     is_stale: bool,
 }
 
-const _: () = assert!(size_of::<Book>() == 64, "a book's head is one cache line");
-
 impl Book {
-    fn new(symbol: Symbol, place: usize) -> Book {
-        Book {
-            symbol,
-            bids: Ladder::new(2 * place),
-            asks: Ladder::new(2 * place + 1),
-            orders: 0,
-            status: TradingStatus::Unknown,
-            is_stale: false,
-        }
-    }
-
-    #[inline]
-    fn side(&mut self, side: Side) -> &mut Ladder {
-        match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
-        }
+    fn new(symbol: Symbol) -> Book {
+        Book { symbol, status: TradingStatus::Unknown, is_stale: false }
     }
 }
 
@@ -194,10 +173,14 @@ impl Books {
         assert!((1..=places).contains(&config.books_max), "1 to {places} books");
         assert!(symbols.len() <= config.books_max, "{} symbols", symbols.len());
         let mut books = Vec::with_capacity(config.books_max);
-        books.extend(symbols.iter().enumerate().map(|(place, &symbol)| Book::new(symbol, place)));
+        let mut levels = Levels::new(config.levels_max, config.books_max, config.orders_max);
+        for &symbol in symbols {
+            books.push(Book::new(symbol));
+            levels.open(symbol);
+        }
         Books {
             orders: OrderTable::new(config.orders_max),
-            levels: Levels::new(config.levels_max, 2 * config.books_max, config.orders_max),
+            levels,
             books,
             locates: vec![UNSEEN; LOCATES],
             config,
@@ -314,13 +297,12 @@ impl Books {
             }
             PrefetchStep::Old => {
                 self.orders.prefetch_old(event.reference);
-                prefetch(&self.books, place());
+                self.levels.prefetch_head(SideIndex::of(place(), Side::Buy));
+                self.levels.prefetch_head(SideIndex::of(place(), Side::Sell));
             }
             PrefetchStep::Levels => {
-                if let Some(book) = self.books.get(place()) {
-                    self.levels.prefetch(&book.bids);
-                    self.levels.prefetch(&book.asks);
-                }
+                self.levels.prefetch_levels(SideIndex::of(place(), Side::Buy));
+                self.levels.prefetch_levels(SideIndex::of(place(), Side::Sell));
             }
         }
     }
@@ -359,7 +341,8 @@ impl Books {
                 return Err(self.refuse(Misfit::BooksFull, None));
             }
             None => {
-                self.books.push(Book::new(symbol, self.books.len()));
+                self.books.push(Book::new(symbol));
+                self.levels.open(symbol);
                 self.books.len() - 1
             }
         };
@@ -378,7 +361,16 @@ impl Books {
 
     #[inline]
     fn add(&mut self, event: &OrderEvent) -> Result<Effect, Refusal> {
-        let Followed::Book(book) = self.follow(event.locate, event.symbol())? else {
+        let place = self.locates[usize::from(event.locate)];
+        let is_known = place != UNSEEN && place != IGNORED && {
+            let side = SideIndex::of(usize::from(place - 1), event.side);
+            self.levels.symbol(side) == event.symbol()
+        };
+        let book = if is_known {
+            BookIndex(place - 1)
+        } else if let Followed::Book(book) = self.follow(event.locate, event.symbol())? {
+            book
+        } else {
             return Ok(Effect::None);
         };
         if event.shares == 0 {
@@ -405,10 +397,8 @@ impl Books {
             }
             Err(InsertError::Full) => return Err(self.refuse(Misfit::OrdersFull, Some(book))),
         }
-        let entry = &mut self.books[book.index()];
-        entry.orders += 1;
         let rank = Rank::of(order.price, order.side);
-        let spilled = self.levels.add(entry.side(order.side), rank, order.shares);
+        let spilled = self.levels.add(SideIndex::of(book.index(), order.side), rank, order.shares);
         self.spill_count += u64::from(spilled);
         Ok(())
     }
@@ -453,10 +443,9 @@ impl Books {
         } else {
             self.orders.reduce(order.slot, shares);
         }
-        let book = &mut self.books[order.book.index()];
-        book.orders -= u32::from(gone);
         let rank = Rank::of(order.price, order.side);
-        if self.levels.reduce(book.side(order.side), rank, shares, gone) {
+        let side = SideIndex::of(order.book.index(), order.side);
+        if self.levels.reduce(side, rank, shares, gone) {
             self.refill(order.book, order.side);
         }
     }
@@ -466,10 +455,10 @@ impl Books {
     #[cold]
     fn refill(&mut self, book: BookIndex, side: Side) {
         self.refill_count += 1;
-        let ladder = self.books[book.index()].side(side);
-        self.levels.clear(ladder);
+        let place = SideIndex::of(book.index(), side);
+        self.levels.clear(place);
         for order in self.orders.iter().filter(|order| order.book == book.0 && order.side == side) {
-            self.levels.add(ladder, Rank::of(order.price, side), order.shares);
+            self.levels.add(place, Rank::of(order.price, side), order.shares);
         }
     }
 
@@ -498,10 +487,9 @@ impl Books {
     pub fn clear(&mut self) {
         self.orders.clear();
         self.locates.fill(UNSEEN);
-        for book in &mut self.books {
-            self.levels.clear(&mut book.bids);
-            self.levels.clear(&mut book.asks);
-            book.orders = 0;
+        for (place, book) in self.books.iter_mut().enumerate() {
+            self.levels.clear(SideIndex::of(place, Side::Buy));
+            self.levels.clear(SideIndex::of(place, Side::Sell));
             book.status = TradingStatus::Unknown;
             book.is_stale = false;
         }
@@ -533,10 +521,9 @@ impl Books {
     /// If the place is not one of this channel's.
     #[inline]
     pub fn best(&self, book: BookIndex) -> Best {
-        let book = &self.books[book.index()];
         Best {
-            bid: self.levels.best(&book.bids, Side::Buy),
-            ask: self.levels.best(&book.asks, Side::Sell),
+            bid: self.levels.best(book.index(), Side::Buy),
+            ask: self.levels.best(book.index(), Side::Sell),
         }
     }
 
@@ -565,12 +552,13 @@ impl Books {
         self.books[book.index()].status
     }
 
-    /// Orders in one book.
+    /// Orders in one book. Walks its levels.
     ///
     /// # Panics
     /// As [`Books::best`].
     pub fn order_count(&self, book: BookIndex) -> u32 {
-        self.books[book.index()].orders
+        let side = |side| self.levels.order_count(SideIndex::of(book.index(), side));
+        side(Side::Buy) + side(Side::Sell)
     }
 
     /// Orders in all books.
@@ -587,12 +575,7 @@ impl Books {
         book: BookIndex,
         side: Side,
     ) -> impl Iterator<Item = (Price, u64, u32)> + '_ {
-        let book = &self.books[book.index()];
-        let ladder = match side {
-            Side::Buy => &book.bids,
-            Side::Sell => &book.asks,
-        };
-        self.levels.iter(ladder, side)
+        self.levels.iter(book.index(), side)
     }
 
     /// How often an order was spilled beyond the levels kept sorted, and how often a side was built anew for it.
