@@ -190,13 +190,7 @@ fn price(raw: u32) -> Option<Price> {
 }
 
 fn rpt_seq(message: &MarketData) -> u64 {
-    match message {
-        MarketData::TopOfBook(m) => m.rpt_seq,
-        MarketData::Trade(m) => m.rpt_seq,
-        MarketData::SecurityStatus(m) => m.rpt_seq,
-        MarketData::SecurityDefinition(m) => m.rpt_seq,
-        MarketData::ChannelStatus(m) => m.rpt_seq,
-    }
+    message.rpt_seq()
 }
 
 #[test]
