@@ -184,6 +184,12 @@ impl BookMirror {
         self.entries.get(&instrument).filter(|entry| entry.known.is_some()).map(|entry| &entry.book)
     }
 
+    /// The `RptSeq` up to which an instrument's book is known: that of its last change, or of a snapshot; `None` while it is
+    /// not known.
+    pub fn known(&self, instrument: InstrumentId) -> Option<u64> {
+        self.entries.get(&instrument)?.known
+    }
+
     /// The best bid and offer as last told since the last hole.
     pub fn top(&self, instrument: InstrumentId) -> Option<&TopOfBook> {
         self.entries.get(&instrument)?.top.as_ref()
@@ -326,6 +332,11 @@ impl BookMirror {
                 self.install(snapshot);
             }
             Some(_) if !is_heard => entry.install(snapshot),
+            // What the last one was ahead of has not come in all the time since: it is lost, or we read far too slowly.
+            Some(_) if snapshot.rpt_seq > position && entry.ahead.is_some() => {
+                entry.ahead = None;
+                self.install(snapshot);
+            }
             Some(_) if snapshot.rpt_seq > position => entry.ahead = Some(snapshot),
             Some(_) if entry.changed > snapshot.rpt_seq => self.counts.passed += 1,
             Some(_) => self.compare(snapshot),
