@@ -90,8 +90,10 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_example_strategy_buys_and_leaves_nothing_behind() {
-    let (Some(exchange), Some(strategy)) = (example("exchange"), example("strategy")) else {
+fn the_example_strategy_buys_and_leaves_nothing_behind_and_the_mirror_is_the_book() {
+    let (Some(exchange), Some(strategy), Some(mirror)) =
+        (example("exchange"), example("strategy"), example("book_mirror"))
+    else {
         println!("skipped: the examples are not built (cargo build --examples)");
         return;
     };
@@ -117,6 +119,15 @@ fn the_example_strategy_buys_and_leaves_nothing_behind() {
     assert!(told.contains("order 1: New, New"), "{told}");
     assert!(told.contains("Canceled, Canceled") || told.contains(", Filled"), "{told}");
     assert!(told.ends_with("session: terminated\n"), "{told}");
+
+    let run = Command::new(mirror)
+        .args(["--directory", &aeron, "--checks", "2", "--patience-s", "60"])
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(run.status.success(), "{told}{}", String::from_utf8_lossy(&run.stderr));
+    assert!(told.contains("ALFA: bid ") && told.contains("Current\n"), "{told}");
+    assert!(told.contains(" 0 holes, ") && told.ends_with(" 0 different\n"), "{told}");
 
     assert!(ctl(&socket, &["stop"]).status.success());
     let ended = gateway.0.wait().expect("ended");

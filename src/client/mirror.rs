@@ -331,6 +331,8 @@ impl BookMirror {
                 }
                 self.install(snapshot);
             }
+            // Of a stream that says nothing; if it never does, nothing changes.
+            Some(known) if !is_heard && known == snapshot.rpt_seq => self.compare(snapshot),
             Some(_) if !is_heard => entry.install(snapshot),
             // What the last one was ahead of has not come in all the time since: it is lost, or we read far too slowly.
             Some(_) if snapshot.rpt_seq > position && entry.ahead.is_some() => {

@@ -30,7 +30,8 @@ pub enum SessionEvent {
     Down(TerminationCode),
     /// The gateway does not take this session. It is not asked again.
     NegotiationRefused(NegotiationRejectCode),
-    /// The gateway does not bind this session. It is not asked again.
+    /// The gateway does not bind this session. It is asked again after a while where that can help: it still holds an earlier
+    /// binding, or has forgotten the session because it was started anew.
     EstablishmentRefused(EstablishmentRejectCode),
     /// Messages of ours that the gateway has not applied, and never will.
     NotApplied {
@@ -100,10 +101,12 @@ struct Sending<P> {
     orders: P,
     /// The largest ClOrdID that was used.
     cl_ord_id: ClOrdId,
-    /// A number that was taken for a request that was not sent.
-    spare: Option<SeqNum>,
     /// A message of the session layer for which there was no room.
     waiting: Option<OrderEntry>,
+    /// How long to wait before a refused session is asked for again, in nanoseconds.
+    retry_ns: u64,
+    /// When that is.
+    again: Option<Nanos>,
 }
 
 impl<P: Outbound, S: Inbound> OrderSession<P, S> {
@@ -111,10 +114,11 @@ impl<P: Outbound, S: Inbound> OrderSession<P, S> {
     /// `orders`.
     pub fn new(config: ClientConfig, orders: P, reports: S) -> OrderSession<P, S> {
         let side = Sending {
+            retry_ns: config.retry_ns,
+            again: None,
             session: ClientSession::new(config),
             orders,
             cl_ord_id: ClOrdId(0),
-            spare: None,
             waiting: None,
         };
         OrderSession { side, reports, undecoded: 0 }
@@ -268,6 +272,12 @@ impl<P: Outbound> Sending<P> {
     ) -> Result<(), TransportDown> {
         let response = self.session.on_message(now, utc, message);
         self.reply(response.reply)?;
+        if let ClientAction::EstablishmentRefused(
+            EstablishmentRejectCode::AlreadyEstablished | EstablishmentRejectCode::Unnegotiated,
+        ) = response.action
+        {
+            self.again = Some(now.plus(self.retry_ns));
+        }
         if response.action == ClientAction::Apply {
             handler.on_report(message);
         } else {
@@ -282,7 +292,9 @@ impl<P: Outbound> Sending<P> {
         utc: UtcNanos,
         handler: &mut impl Handler,
     ) -> Result<(), TransportDown> {
-        if self.session.state() == ClientState::Idle {
+        let is_due = self.again.is_some_and(|again| now >= again);
+        if self.session.state() == ClientState::Idle || is_due {
+            self.again = None;
             if !self.orders.is_connected() {
                 return Ok(());
             }
@@ -300,7 +312,6 @@ impl<P: Outbound> Sending<P> {
             ClientAction::Up => {
                 // ClOrdIDs only ever grow, also over sessions.
                 self.cl_ord_id = self.cl_ord_id.max(self.session.server_cl_ord_id());
-                self.spare = None;
                 handler.on_session(SessionEvent::Up { last_cl_ord_id: self.cl_ord_id });
             }
             ClientAction::Down(code) => handler.on_session(SessionEvent::Down(code)),
@@ -328,21 +339,13 @@ impl<P: Outbound> Sending<P> {
         if !self.session.is_established() {
             return Err(SendError::NotEstablished);
         }
-        let number = match self.spare.take() {
-            Some(number) => number,
-            None => self.session.take_number(now),
-        };
         let cl_ord_id = ClOrdId(self.cl_ord_id.0 + 1);
-        match self.offer(&numbered(number, cl_ord_id)) {
-            Ok(()) => {
-                self.cl_ord_id = cl_ord_id;
-                Ok(cl_ord_id)
-            }
-            Err(error) => {
-                self.spare = Some(number);
-                Err(SendError::Refused(error))
-            }
-        }
+        let message = numbered(self.session.next_number(), cl_ord_id);
+        self.offer(&message).map_err(SendError::Refused)?;
+        // Only now: a number that was taken and not sent would be a gap.
+        self.session.take_number(now);
+        self.cl_ord_id = cl_ord_id;
+        Ok(cl_ord_id)
     }
 
     /// Sends a message of the session layer, or keeps it for the next poll. A newer one takes its place.
