@@ -129,12 +129,13 @@ fn is_equal(agent: &Agents, mirror: &BookMirror) -> bool {
         })
 }
 
-fn run(file: &Path, channel: &str) {
+/// Publishes to one channel what is read from another, which may be the same.
+fn run(file: &Path, publish: &str, channel: &str) {
     let directory = Directory::new();
     let mut client = Client::start(&directory.calm()).expect("started");
     let registry = Registry::new();
     let streams = [MARKET, SNAPSHOTS]
-        .map(|stream| client.add_publication(channel, stream).expect("published"));
+        .map(|stream| client.add_publication(publish, stream).expect("published"));
     let mut early = Reader::join(&mut client, channel);
     drive("readers", &mut [&mut client], || {
         streams.iter().all(Outbound::is_connected).then_some(())
@@ -206,6 +207,10 @@ fn a_captured_market_is_mirrored_over_aeron_also_by_who_comes_half_way() {
         println!("skipped: no {}", file.display());
         return;
     }
-    run(&file, "aeron:ipc");
-    run(&file, &format!("aeron:udp?endpoint=224.20.30.41:{}|interface=127.0.0.1", free_port()));
+    run(&file, "aeron:ipc", "aeron:ipc");
+    let multicast = format!("aeron:udp?endpoint=224.20.30.41:{}|interface=127.0.0.1", free_port());
+    run(&file, &multicast, &multicast);
+    let control = format!("control=127.0.0.1:{}|control-mode=dynamic", free_port());
+    let asked = format!("aeron:udp?endpoint=127.0.0.1:0|{control}");
+    run(&file, &format!("aeron:udp?{control}"), &asked);
 }

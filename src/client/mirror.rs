@@ -210,9 +210,9 @@ impl BookMirror {
         self.entries.keys().copied()
     }
 
-    /// Whether every instrument's book that was heard of is known.
+    /// Whether something was heard of, and every instrument's book of that is known.
     pub fn is_known(&self) -> bool {
-        self.entries.values().all(|entry| entry.known.is_some())
+        !self.entries.is_empty() && self.entries.values().all(|entry| entry.known.is_some())
     }
 
     /// What was met with so far.

@@ -23,7 +23,7 @@
 //!     }
 //! }
 //!
-//! let aeron = AeronConfig { mode: DriverMode::External, ..AeronConfig::in_directory("/dev/shm/postern".as_ref()) };
+//! let aeron = AeronConfig { mode: DriverMode::External, ..AeronConfig::in_directory("/dev/shm/postern") };
 //! let mut strategy = Strategy::connect(StrategyConfig {
 //!     aeron,
 //!     session: None,
