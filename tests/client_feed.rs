@@ -8,7 +8,7 @@ mod random;
 #[path = "support/transport.rs"]
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use postern::client::{BookMirror, Handler, Level, MarketReader};
@@ -24,7 +24,7 @@ use postern::net::{CaptureSource, Pace};
 use postern::ring::{Backing, RingConfig, ring};
 use postern::runtime::{Agent, Clock};
 use postern::telemetry::Registry;
-use postern::transport::{Client, Outbound, Publication, Subscription};
+use postern::transport::{AeronConfig, Client, Outbound, Publication, Subscription};
 use postern::types::{BookState, ChannelId, InstrumentId, Nanos, Price, Side, Symbol, UtcNanos};
 use random::Random;
 use support::{Directory, drive, free_port, now, wait_for};
@@ -97,7 +97,12 @@ fn config() -> FeedConfig {
 
 type Agents = FeedAgent<CaptureSource, Publication>;
 
-fn agent([shared, snapshots]: [Publication; 2], file: &Path, registry: &Registry) -> Agents {
+fn agent(
+    [shared, snapshots]: [Publication; 2],
+    copies: Vec<Publication>,
+    file: &Path,
+    registry: &Registry,
+) -> Agents {
     let capture = capture::open(file).expect("a capture").whole().expect("whole");
     let mut source = CaptureSource::new(capture, Pace::Unpaced);
     source.subscribe_all(CHANNEL);
@@ -109,7 +114,7 @@ fn agent([shared, snapshots]: [Publication; 2], file: &Path, registry: &Registry
             MarketDataStreams {
                 depth: DEPTH,
                 own: Vec::new(),
-                copies: Vec::new(),
+                copies,
                 snapshots: Some(SnapshotStream { out: snapshots, interval_ns: 200_000 }),
             },
             registry,
@@ -140,7 +145,7 @@ fn run(file: &Path, publish: &str, channel: &str) {
     drive("readers", &mut [&mut client], || {
         streams.iter().all(Outbound::is_connected).then_some(())
     });
-    let mut agent = agent(streams, file, &registry);
+    let mut agent = agent(streams, Vec::new(), file, &registry);
     let mut late: Option<Reader> = None;
     let mut random = Random::new(7);
     let mut cycles = 0_u32;
@@ -199,14 +204,69 @@ fn late_was_installed(late: &Reader) -> bool {
     late.watcher.0.counts().installed > 0
 }
 
-#[test]
-fn a_captured_market_is_mirrored_over_aeron_also_by_who_comes_half_way() {
+fn capture_file() -> Option<PathBuf> {
     let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"))
         .join("captures/itch/aapl_20200130_10k.itch50.bin");
-    if !file.exists() {
-        println!("skipped: no {}", file.display());
-        return;
+    if file.exists() {
+        return Some(file);
     }
+    println!("skipped: no {}", file.display());
+    None
+}
+
+/// One strategy does not read at all while the whole market goes by: its stream is full, and the other's copy is not.
+#[test]
+fn a_reader_that_sleeps_holds_up_neither_the_agent_nor_a_reader_with_a_copy() {
+    const COPY: i32 = 2101;
+    let Some(file) = capture_file() else { return };
+    let directory = Directory::new();
+    // Room for a thousand cycles of who reads, and not for all that the sleeper leaves.
+    let config = AeronConfig { term_length_bytes: 1 << 20, ..directory.calm() };
+    let mut client = Client::start(&config).expect("started");
+    let registry = Registry::new();
+    let mut publish = |stream| client.add_publication("aeron:ipc", stream).expect("published");
+    let (streams, copy) = ([MARKET, SNAPSHOTS].map(&mut publish), publish(COPY));
+    let mut sleeper = Reader::join(&mut client, "aeron:ipc");
+    let changes = client.add_subscription("aeron:ipc", COPY).expect("subscribed");
+    let mut awake = Reader {
+        market: MarketReader::new(Some(changes), None),
+        watcher: Watcher(BookMirror::new()),
+    };
+    drive("readers", &mut [&mut client], || {
+        (streams.iter().all(Outbound::is_connected) && copy.is_connected()).then_some(())
+    });
+    let mut agent = agent(streams, vec![copy], &file, &registry);
+    let mut time = Nanos(1_000);
+    let mut turn = |agent: &mut Agents, client: &mut Client| {
+        client.service(now()).expect("up");
+        time = time.plus(1_000);
+        agent.poll(time).expect("runs");
+    };
+    let mut cycles = 0_u32;
+    while !agent.is_over() {
+        turn(&mut agent, &mut client);
+        while awake.poll() > 0 {}
+        cycles += 1;
+        // From the moment on in which the channel's state is known.
+        assert!(cycles < 10 || is_equal(&agent, &awake.watcher.0), "in cycle {cycles}");
+    }
+    assert_eq!(awake.watcher.0.counts().conflated, 0);
+    wait_for("the sleeper's books", || {
+        turn(&mut agent, &mut client);
+        sleeper.poll();
+        is_equal(&agent, &sleeper.watcher.0).then_some(())
+    });
+    let counts = sleeper.watcher.0.counts();
+    assert_eq!((counts.holes, counts.differed), (0, 0));
+    assert!(counts.conflated > 1_000, "{counts:?}");
+    let conflated = registry.counter("feed_publish_conflated_count").get();
+    assert_eq!(counts.conflated, conflated);
+    println!("awake {:?}, asleep {counts:?}", awake.watcher.0.counts());
+}
+
+#[test]
+fn a_captured_market_is_mirrored_over_aeron_also_by_who_comes_half_way() {
+    let Some(file) = capture_file() else { return };
     run(&file, "aeron:ipc", "aeron:ipc");
     let multicast = format!("aeron:udp?endpoint=224.20.30.41:{}|interface=127.0.0.1", free_port());
     run(&file, &multicast, &multicast);

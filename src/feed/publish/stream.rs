@@ -72,7 +72,12 @@ impl<O: Outbound> Stream<O> {
             return false;
         }
         let message = numbered(self.rpt_seq + 1);
-        match self.out.offer(M::BYTES, |bytes| message.encode(bytes)) {
+        let mut offered = self.out.offer(M::BYTES, |bytes| message.encode(bytes));
+        if offered == Err(OfferError::AdminAction) {
+            // The stream went over to its next term with this call; a trade would be lost for it.
+            offered = self.out.offer(M::BYTES, |bytes| message.encode(bytes));
+        }
+        match offered {
             Ok(()) => {
                 self.rpt_seq += 1;
                 self.sent.increment();
