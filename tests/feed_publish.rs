@@ -26,7 +26,7 @@ const COPY: i32 = -12;
 const SNAPSHOTS: i32 = 13;
 const OWN: i32 = 14;
 /// Messages that one stream may be offered in a cycle: what waited, one instrument more, and what the datagram changed.
-const OFFERS_MAX: usize = 64 + 3 * (5 + 4 * 12) + 8;
+const OFFERS_MAX: usize = 256 + 3 * (5 + 4 * 12) + 8;
 
 fn feed_mirror(mirror: &mut BookMirror, source: i32, messages: &[MarketData]) {
     for message in messages {
@@ -483,6 +483,39 @@ fn a_duty_cycle_that_publishes_allocates_nothing() {
     assert_eq!(hot_allocation_count() - before, 0);
     assert!(mirror.counts().conflated > 10, "{:?}", mirror.counts());
     assert!(rig.count("feed_snapshot_message_count") > 100);
+}
+
+/// 300 deep books are emptied by one datagram: what goes out in one cycle is bounded, and all are told in the end.
+#[test]
+fn a_new_session_of_many_books_is_told_over_several_cycles() {
+    const STOCKS: u16 = 300;
+    let mut feed = Feed::new();
+    let mut reference = 0;
+    for locate in 1..=STOCKS {
+        let mut messages = Vec::new();
+        for level in 0..10 {
+            reference += 1;
+            messages.push(add(locate, reference, Side::Buy, 10, 1_000_000 - 100 * level));
+        }
+        feed.packet(&messages);
+    }
+    feed.session = postern::feed::moldudp64::Session(*b"SESSION002");
+    feed.sequence = 1;
+    feed.packet(&[add(1, 1, Side::Sell, 70, 1_200_000)]);
+    let pipe = Pipe::open(SHARED);
+    let mut rig = Rig::new(feed, STOCKS, only(&pipe, 10));
+    let mut mirror = BookMirror::new();
+    let mut longest = 0;
+    for _ in 0..350 {
+        pipe.0.borrow_mut().offers = 0;
+        rig.poll();
+        longest = longest.max(pipe.0.borrow().offers);
+        feed_mirror(&mut mirror, SHARED, &pipe.take());
+    }
+    assert!((1_000..1_400).contains(&longest), "{longest} messages in one cycle");
+    rig.assert_mirrored(&mirror, STOCKS, 10);
+    let levels = |side| mirror.book(id(1)).expect("known").levels(side).len();
+    assert_eq!((levels(Side::Buy), levels(Side::Sell)), (0, 1));
 }
 
 #[test]

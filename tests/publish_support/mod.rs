@@ -41,7 +41,9 @@ pub const fn id(locate: u16) -> InstrumentId {
 }
 
 pub fn stock(locate: u16) -> Symbol {
-    Symbol::new(["", "AAA", "BBB", "CCC", "DDD"][usize::from(locate)]).expect("a symbol")
+    let named = ["", "AAA", "BBB", "CCC", "DDD"].get(usize::from(locate));
+    let text = named.map_or_else(|| format!("S{locate}"), |name| (*name).to_owned());
+    Symbol::new(&text).expect("a symbol")
 }
 
 pub fn add(locate: u16, reference: u64, side: Side, shares: u32, price: u32) -> ItchMessage {
@@ -224,7 +226,7 @@ pub fn config(stocks: u16) -> FeedConfig {
         join: Join::First,
         stale_after_ns: STALE_AFTER_NS,
         books: BooksConfig {
-            orders_max: 1024,
+            orders_max: 4096,
             levels_max: 128,
             books_max: usize::from(stocks),
             follow_all_symbols: false,

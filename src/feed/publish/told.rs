@@ -6,11 +6,10 @@ use crate::codec::market_data::{
 };
 use crate::feed::book::{Best, BookIndex, Books};
 use crate::feed::publish::ladder::{self, Change, Level};
+use crate::feed::publish::outlet::is_stale;
 use crate::feed::publish::stream::Stream;
 use crate::transport::Outbound;
-use crate::types::{
-    BookState, ChannelId, FeedState, InstrumentId, Price, Side, UpdateAction, UtcNanos,
-};
+use crate::types::{BookState, ChannelId, InstrumentId, Price, Side, UpdateAction, UtcNanos};
 
 /// What the publisher has to know of an instrument.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +103,7 @@ pub(super) fn wanted(
     books: &Books,
 ) -> Option<BookState> {
     let status = channels[listing.channel]?;
-    let is_stale = status.channel_state == FeedState::Stale || books.is_stale(listing.book);
+    let is_stale = is_stale(status) || books.is_stale(listing.book);
     Some(if is_stale { BookState::Stale } else { BookState::Current })
 }
 
