@@ -123,8 +123,8 @@ fn a_slow_reader_is_told_what_was_left_out_and_the_newest_and_holds_up_nobody() 
             let closed = slow.0.borrow().room == 0;
             rig.poll();
             let offers = slow.0.borrow().offers;
-            // One look for room for what waits, and one for what came; a trade is tried only where nothing waits.
-            assert!(offers <= if closed { 8 } else { OFFERS_MAX }, "{offers} offers");
+            // A stream that refused is not asked again in a cycle.
+            assert!(offers <= if closed { 1 } else { OFFERS_MAX }, "{offers} offers");
             received.extend(slow.take());
             feed_mirror(&mut ahead, COPY, &copy.take());
             rig.assert_mirrored(&ahead, 3, depth);
@@ -141,7 +141,7 @@ fn a_slow_reader_is_told_what_was_left_out_and_the_newest_and_holds_up_nobody() 
         assert_eq!((copy_counts.conflated, copy_counts.dropped_trades), (0, 0));
         let conflated = rig.count("feed_publish_conflated_count");
         let dropped = rig.count("feed_publish_dropped_count");
-        assert!(conflated > 20 && dropped > 5, "{conflated} {dropped}");
+        assert!(conflated > 20 && dropped > 3, "{conflated} {dropped}");
         assert_eq!((slow_counts.conflated, slow_counts.dropped_trades), (conflated, dropped));
         assert!(notices(&received).count() > 3);
     }

@@ -28,6 +28,8 @@ pub(super) struct Outlet<O> {
     channels_waiting: usize,
     /// Messages told of what datagrams changed in this cycle.
     told_in_cycle: usize,
+    /// Whether the stream refused something in this cycle: it is not asked again before the next.
+    is_full: bool,
     conflated: Counter,
     dropped: Counter,
 }
@@ -49,6 +51,7 @@ impl<O: Outbound> Outlet<O> {
             channels: vec![None; channels],
             channels_waiting: 0,
             told_in_cycle: 0,
+            is_full: false,
             conflated: registry.counter("feed_publish_conflated_count"),
             dropped: registry.counter("feed_publish_dropped_count"),
         }
@@ -132,15 +135,19 @@ impl<O: Outbound> Outlet<O> {
         }
     }
 
-    /// A member's trade: sent now or never.
+    /// A member's trade: sent now or never. It may overtake its book, but not what the instrument is.
     pub(super) fn trade(&mut self, member: usize, trade: Trade) {
-        if !self.stream.is_connected()
-            || (self.waiting.is_empty() && self.stream.offer(|rpt_seq| Trade { rpt_seq, ..trade }))
-        {
+        if !self.stream.is_connected() {
             return;
         }
-        self.dropped.increment();
         let told = &mut self.told[member];
+        if !self.is_full && !told.is_definition_due {
+            if self.stream.offer(|rpt_seq| Trade { rpt_seq, ..trade }) {
+                return;
+            }
+            self.is_full = true;
+        }
+        self.dropped.increment();
         told.dropped = told.dropped.saturating_add(1);
         self.wait(member);
     }
@@ -170,7 +177,10 @@ impl<O: Outbound> Outlet<O> {
         let wanted = wanted(channels, &told.listing, books);
         let is_free = self.waiting.is_empty() && self.told_in_cycle < TOLD_PER_CYCLE;
         let count = &mut self.told_in_cycle;
-        if !is_free || !send(told, &mut self.stream, books, wanted, room, count) {
+        if self.is_full || !is_free {
+            self.wait(member);
+        } else if !send(told, &mut self.stream, books, wanted, room, count) {
+            self.is_full = true;
             self.wait(member);
         }
     }
@@ -184,12 +194,14 @@ impl<O: Outbound> Outlet<O> {
         room: &mut Room,
     ) -> usize {
         self.told_in_cycle = 0;
+        self.is_full = false;
         let is_idle = self.waiting.is_empty() && self.channels_waiting == 0;
         if is_idle || !self.stream.is_connected() {
             return 0;
         }
         let mut count = 0;
         if !self.send_channels(&mut count) {
+            self.is_full = true;
             return count;
         }
         while count < WAITING_PER_CYCLE
@@ -199,6 +211,7 @@ impl<O: Outbound> Outlet<O> {
             let books = books(told.listing.channel);
             let wanted = wanted(channels, &told.listing, books);
             if !send(told, &mut self.stream, books, wanted, room, &mut count) {
+                self.is_full = true;
                 break;
             }
             told.is_waiting = false;
