@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map; [`topology`] is the wiring and the place to start reading.
 
+pub mod client;
 pub mod cmd;
 pub mod codec;
 pub mod config;

@@ -12,7 +12,7 @@ const VOCABULARY: &[&str] = &["types", "codec"];
 const MECHANISM: &[&str] = &["ring", "gate", "runtime", "telemetry", "net", "transport", "session"];
 const AGENTS: &[&str] = &["feed", "entry", "risk", "router", "journal", "control"];
 const WIRING: &[&str] = &["config", "host", "topology"];
-const TOP: &[&str] = &["sim", "cmd"];
+const TOP: &[&str] = &["client", "sim", "cmd"];
 const LAYERS: &[&[&str]] = &[VOCABULARY, MECHANISM, AGENTS, WIRING, TOP];
 
 /// What a module may not reach although its layer would let it: the invariants of absence.
@@ -21,6 +21,27 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("risk", &["net", "transport"]),
     ("config", &["topology", "host"]),
     ("host", &["topology"]),
+    // What a strategy knows of the gateway is its messages.
+    (
+        "client",
+        &[
+            "feed",
+            "entry",
+            "risk",
+            "router",
+            "journal",
+            "control",
+            "config",
+            "host",
+            "topology",
+            "sim",
+            "cmd",
+            "gate",
+            "ring",
+            "net",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// Crates that one module alone names: crate, module.

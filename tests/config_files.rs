@@ -544,3 +544,59 @@ fn a_file_that_is_not_there_is_told_without_a_line() {
         "/nowhere/g.toml: cannot be read: No such file or directory (os error 2)"
     );
 }
+
+#[test]
+fn streams_of_market_data_are_ones_own() {
+    let (session, instrument) = ("burst = 10\n", "collar_ticks = 0\n");
+    let own = |keys: &str, id: u32| format!("{keys}market_data_stream_id = {id}\n");
+    check(session, &own(session, 2101), &[]);
+    check(
+        session,
+        &own(session, 1003),
+        &[
+            "g.toml:14: session.market_data_stream_id: aeron:ipc stream 1003 is taken: default.toml (built in):N",
+        ],
+    );
+    check(
+        instrument,
+        &own(instrument, 1002),
+        &[
+            "g.toml:35: instrument.market_data_stream_id: aeron:ipc stream 1002 is taken: default.toml (built in):N",
+        ],
+    );
+    check(
+        instrument,
+        &own(instrument, 2001),
+        &["g.toml:11: session.report_stream_id: aeron:ipc stream 2001 is taken: line 35"],
+    );
+    check("", "\n[market_data]\ndepth = 64\nsnapshot_interval_ms = 600000\n", &[]);
+    check(
+        "",
+        "\n[market_data]\ndepth = 65\n",
+        &["g.toml:56: market_data.depth: 65 is outside 0 to 64"],
+    );
+    // Without snapshots their stream is anybody's.
+    let folder = folder();
+    let text = SOUND.replacen(session, &own(session, 1003), 1);
+    let without = format!("{text}\n[market_data]\nsnapshot_interval_ms = 0\n");
+    assert_eq!(faults(folder.path(), &without), "");
+}
+
+#[test]
+fn what_is_said_of_market_data_is_in_force() {
+    let folder = folder();
+    let text = format!(
+        "{}\n[market_data]\ndepth = 3\nsnapshot_stream_id = 1103\nsnapshot_interval_ms = 250\n",
+        SOUND.replacen("collar_ticks = 0\n", "collar_ticks = 0\nmarket_data_stream_id = 1101\n", 1)
+    );
+    let name = folder.path().join("g.toml").display().to_string();
+    let config = Config::from_toml(&name, &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let market_data = &config.market_data;
+    assert_eq!((market_data.depth, market_data.snapshot_interval_ms), (3, 250));
+    assert_eq!(market_data.snapshots.stream_id, 1103);
+    assert_eq!(config.instruments[0].market_data_stream_id, 1101);
+    assert_eq!(config.sessions[0].market_data_stream_id, 0);
+    assert_eq!(market_data.stream_with(0), None);
+    let own = market_data.stream_with(1101).expect("a stream");
+    assert_eq!((own.channel.as_str(), own.stream_id), ("aeron:ipc", 1101));
+}

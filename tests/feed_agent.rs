@@ -190,13 +190,7 @@ fn price(raw: u32) -> Option<Price> {
 }
 
 fn rpt_seq(message: &MarketData) -> u64 {
-    match message {
-        MarketData::TopOfBook(m) => m.rpt_seq,
-        MarketData::Trade(m) => m.rpt_seq,
-        MarketData::SecurityStatus(m) => m.rpt_seq,
-        MarketData::SecurityDefinition(m) => m.rpt_seq,
-        MarketData::ChannelStatus(m) => m.rpt_seq,
-    }
+    message.rpt_seq()
 }
 
 #[test]
@@ -219,7 +213,8 @@ fn a_change_of_the_best_prices_reaches_risk_and_strategies_and_others_do_not() {
     assert!(states.iter().all(|&state| state == FeedState::Current), "{states:?}");
     let published = rig.published();
     let seqs: Vec<u64> = published.iter().map(rpt_seq).collect();
-    assert_eq!(seqs, (1..=5).collect::<Vec<_>>());
+    // Two definitions, the channel's state, two books' states, two best prices.
+    assert_eq!(seqs, (1..=7).collect::<Vec<_>>());
     let Some(MarketData::SecurityDefinition(definition)) = published.first() else {
         panic!("definitions come first: {published:?}")
     };
@@ -309,7 +304,7 @@ fn a_full_ring_keeps_the_newest_price_and_never_says_current_before_it() {
 }
 
 #[test]
-fn a_full_stream_conflates_and_the_hole_in_rpt_seq_says_so() {
+fn a_full_stream_conflates_and_a_notice_says_so() {
     let mut feed = Feed::new();
     for step in 0..20_u32 {
         feed.add(1, u64::from(step), Side::Buy, 100, 1_000_000 + step * 100);
@@ -333,7 +328,16 @@ fn a_full_stream_conflates_and_the_hole_in_rpt_seq_says_so() {
     assert!(conflated > 0);
     assert_eq!(dropped, 1, "the trade");
     let last = published.last().map(rpt_seq).expect("something");
-    assert_eq!(last, rig.count("feed_publish_count") + conflated + dropped);
+    assert_eq!(last, rig.count("feed_publish_count"), "no number is left out");
+    let told: Vec<(u32, u32)> = published
+        .iter()
+        .filter_map(|message| match message {
+            MarketData::ConflationNotice(n) => Some((n.conflated_count, n.dropped_trade_count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.iter().map(|&(states, _)| u64::from(states)).sum::<u64>(), conflated);
+    assert_eq!(told.iter().map(|&(_, trades)| u64::from(trades)).sum::<u64>(), dropped);
 }
 
 #[test]

@@ -197,7 +197,14 @@ fn single_bytes<S: Schema>() -> Vec<(&'static str, Vec<usize>)> {
 fn every_byte_is_taken_for_what_it_is_or_refused() {
     assert_eq!(
         single_bytes::<MarketData>(),
-        [("Trade", vec![2]), ("SecurityStatus", vec![5]), ("ChannelStatus", vec![3])]
+        [
+            ("Trade", vec![2]),
+            ("SecurityStatus", vec![5]),
+            ("ChannelStatus", vec![3]),
+            ("MarketDataIncrementalRefresh", vec![3, 2, 2]),
+            ("MarketDataSnapshotFullRefresh", vec![5, 2, 2]),
+            ("BookStatus", vec![2]),
+        ]
     );
     assert_eq!(
         single_bytes::<OrderEntry>(),

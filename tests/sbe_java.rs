@@ -102,6 +102,10 @@ fn plain(name: &str, value: &str) -> String {
     match (name, inner) {
         (_, "None") => "null".to_owned(),
         ("cxl_rej_response_to", "Cancel") => "OrderCancelRequest".to_owned(),
+        ("md_entry_type", "Buy") => "Bid".to_owned(),
+        ("md_entry_type", "Sell") => "Offer".to_owned(),
+        ("last_fragment", "true") => "Yes".to_owned(),
+        ("last_fragment", "false") => "No".to_owned(),
         ("cxl_rej_response_to", "Replace") => "OrderCancelReplaceRequest".to_owned(),
         _ => inner.trim_matches(['[', ']']).replace(", ", ","),
     }

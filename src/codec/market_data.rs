@@ -1,7 +1,10 @@
 //! Normalised market data (`sbe-schemas/market-data.xml`).
 
 use crate::codec::message::messages;
-use crate::types::{ChannelId, FeedState, InstrumentId, Price, Side, TradingStatus, UtcNanos};
+use crate::types::{
+    BookState, ChannelId, FeedState, InstrumentId, Price, Side, TradingStatus, UpdateAction,
+    UtcNanos,
+};
 
 messages! {
     schema market_data;
@@ -75,5 +78,114 @@ messages! {
         channel_id: ChannelId,
         /// Whether it can be relied on.
         channel_state: FeedState,
+    }
+    /// FIX `MarketDataIncrementalRefresh` (MsgType X): one price level of one instrument changed.
+    MarketDataIncrementalRefresh = market_data_incremental_refresh_codec::MarketDataIncrementalRefreshEncoder / MarketDataIncrementalRefreshDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// When it happened (tag 60).
+        transact_time: UtcNanos,
+        /// The level (tag 270).
+        md_entry_px: Price,
+        /// Quantity of all its orders (tag 271); 0 where it is deleted.
+        md_entry_size: u64,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// How many orders those are (tag 346); 0 where it is deleted.
+        number_of_orders: u32,
+        /// What happened to it (tag 279).
+        md_update_action: UpdateAction,
+        /// Bids (`Buy`) or offers (`Sell`) (tag 269).
+        md_entry_type: Side,
+        /// Whether the book is whole after this one (tag 893).
+        last_fragment: bool,
+    }
+    /// FIX `MarketDataSnapshotFullRefresh` (MsgType W): one price level of a snapshot of one instrument.
+    MarketDataSnapshotFullRefresh = market_data_snapshot_full_refresh_codec::MarketDataSnapshotFullRefreshEncoder / MarketDataSnapshotFullRefreshDecoder {
+        /// Place in the stream of snapshots (tag 83), from 1.
+        rpt_seq: u64,
+        /// The `rpt_seq` in the stream of `source_id` up to which the snapshot goes (tag 369).
+        last_msg_seq_num_processed: u64,
+        /// When the book changed last (tag 60).
+        transact_time: UtcNanos,
+        /// The level (tag 270); `None` in the one message of a book without levels.
+        md_entry_px: Option<Price>,
+        /// Quantity of all its orders (tag 271).
+        md_entry_size: u64,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// How many orders those are (tag 346).
+        number_of_orders: u32,
+        /// The stream that the instrument's changes come by: its [`Fragment::source`](crate::transport::Fragment::source),
+        /// bit for bit.
+        source_id: u32,
+        /// Feed channel of the instrument.
+        channel_id: ChannelId,
+        /// Place of this message in the snapshot (tag 290), 1 to `tot_num_reports`: bids first, best first.
+        md_entry_position_no: u16,
+        /// Messages of the snapshot (tag 911), at least 1.
+        tot_num_reports: u16,
+        /// Trading status (tag 326).
+        security_trading_status: TradingStatus,
+        /// Whether the book can be relied on; a stale one has no levels.
+        book_state: BookState,
+        /// Bids (`Buy`) or offers (`Sell`) (tag 269).
+        md_entry_type: Side,
+    }
+    /// An instrument's book is emptied; while it is current, the changes that follow make it whole.
+    BookStatus = book_status_codec::BookStatusEncoder / BookStatusDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// When the book changed last (tag 60).
+        transact_time: UtcNanos,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// Whether it can be relied on.
+        book_state: BookState,
+    }
+    /// The stream was full: what follows is the newest of the instrument, what was between was left out.
+    ConflationNotice = conflation_notice_codec::ConflationNoticeEncoder / ConflationNoticeDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// States of the book that were left out.
+        conflated_count: u32,
+        /// Trades that were left out.
+        dropped_trade_count: u32,
+    }
+}
+
+impl MarketData {
+    /// Place in its stream (tag 83), from 1.
+    #[inline]
+    pub const fn rpt_seq(&self) -> u64 {
+        match self {
+            MarketData::TopOfBook(m) => m.rpt_seq,
+            MarketData::Trade(m) => m.rpt_seq,
+            MarketData::SecurityStatus(m) => m.rpt_seq,
+            MarketData::SecurityDefinition(m) => m.rpt_seq,
+            MarketData::ChannelStatus(m) => m.rpt_seq,
+            MarketData::MarketDataIncrementalRefresh(m) => m.rpt_seq,
+            MarketData::MarketDataSnapshotFullRefresh(m) => m.rpt_seq,
+            MarketData::BookStatus(m) => m.rpt_seq,
+            MarketData::ConflationNotice(m) => m.rpt_seq,
+        }
+    }
+
+    /// The instrument it is about; `None` for a channel's status.
+    #[inline]
+    pub const fn security_id(&self) -> Option<InstrumentId> {
+        match self {
+            MarketData::TopOfBook(m) => Some(m.security_id),
+            MarketData::Trade(m) => Some(m.security_id),
+            MarketData::SecurityStatus(m) => Some(m.security_id),
+            MarketData::SecurityDefinition(m) => Some(m.security_id),
+            MarketData::ChannelStatus(_) => None,
+            MarketData::MarketDataIncrementalRefresh(m) => Some(m.security_id),
+            MarketData::MarketDataSnapshotFullRefresh(m) => Some(m.security_id),
+            MarketData::BookStatus(m) => Some(m.security_id),
+            MarketData::ConflationNotice(m) => Some(m.security_id),
+        }
     }
 }

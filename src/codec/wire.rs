@@ -2,10 +2,11 @@
 
 use crate::codec::message::DecodeError;
 use crate::types::{
-    AccountId, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId, ExecType,
-    FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope, Nanos,
-    NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind, RetransmitRejectCode,
-    SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus, UtcNanos, VenueId,
+    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId,
+    ExecType, FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope,
+    Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind,
+    RetransmitRejectCode, SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus,
+    UpdateAction, UtcNanos, VenueId,
 };
 
 /// A value as the generated encoder takes it.
@@ -129,6 +130,8 @@ wire_enums!(
     market_data::side::Side => Side,
     market_data::channel_state::ChannelState => FeedState,
     market_data::security_trading_status::SecurityTradingStatus => TradingStatus,
+    market_data::md_update_action::MDUpdateAction => UpdateAction,
+    market_data::book_state::BookState => BookState,
     journal::side::Side => Side,
     journal::ord_type::OrdType => OrdType,
     journal::time_in_force::TimeInForce => TimeInForce,
@@ -142,6 +145,46 @@ wire_enums!(
     journal::mass_scope::MassScope => MassScope,
     journal::decision_kind::DecisionKind => RequestKind,
 );
+
+// A side of a book: the word for it is another here than in orders.
+impl ToWire<market_data::md_entry_type::MDEntryType> for Side {
+    #[inline]
+    fn to_raw(self) -> market_data::md_entry_type::MDEntryType {
+        match self {
+            Side::Buy => market_data::md_entry_type::MDEntryType::Bid,
+            Side::Sell => market_data::md_entry_type::MDEntryType::Offer,
+        }
+    }
+}
+
+impl FromWire<market_data::md_entry_type::MDEntryType> for Side {
+    #[inline]
+    fn from_raw(raw: market_data::md_entry_type::MDEntryType) -> Result<Side, DecodeError> {
+        match raw {
+            market_data::md_entry_type::MDEntryType::Bid => Ok(Side::Buy),
+            market_data::md_entry_type::MDEntryType::Offer => Ok(Side::Sell),
+            market_data::md_entry_type::MDEntryType::NullVal => Err(DecodeError::BadEnum),
+        }
+    }
+}
+
+impl ToWire<market_data::yes_no::YesNo> for bool {
+    #[inline]
+    fn to_raw(self) -> market_data::yes_no::YesNo {
+        if self { market_data::yes_no::YesNo::Yes } else { market_data::yes_no::YesNo::No }
+    }
+}
+
+impl FromWire<market_data::yes_no::YesNo> for bool {
+    #[inline]
+    fn from_raw(raw: market_data::yes_no::YesNo) -> Result<bool, DecodeError> {
+        match raw {
+            market_data::yes_no::YesNo::No => Ok(false),
+            market_data::yes_no::YesNo::Yes => Ok(true),
+            market_data::yes_no::YesNo::NullVal => Err(DecodeError::BadEnum),
+        }
+    }
+}
 
 impl ToWire<i64> for Option<i64> {
     #[inline]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::parse::{Item, Lists};
 use crate::config::reader::{Place, Reader, Section};
-use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, Runtime, Stream};
+use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, MarketData, Runtime, Stream};
 use crate::runtime::layout::Layout;
 
 /// Refuses keys that go with another choice than `chosen`.
@@ -228,6 +228,28 @@ impl Streams {
             }
             None => {
                 self.used.insert(stream.clone(), section.place(key));
+            }
+        }
+    }
+
+    /// Takes the streams of market data that are one session's or one instrument's.
+    pub(super) fn claim_market_data(
+        &mut self,
+        reader: &mut Reader<'_>,
+        lists: &Lists<'_>,
+        market_data: &MarketData,
+    ) {
+        const KEY: &str = "market_data_stream_id";
+        for item in &lists.sessions {
+            let id = item.value.as_ref().map_or(0, |session| session.market_data_stream_id);
+            if let Some(stream) = market_data.stream_with(id) {
+                self.claim(reader, &item.section, KEY, &stream);
+            }
+        }
+        for item in &lists.instruments {
+            let id = item.value.as_ref().map_or(0, |instrument| instrument.market_data_stream_id);
+            if let Some(stream) = market_data.stream_with(id) {
+                self.claim(reader, &item.section, KEY, &stream);
             }
         }
     }

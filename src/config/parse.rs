@@ -27,6 +27,8 @@ const ID_MAX: u32 = u32::MAX;
 const MILLION: u32 = 1_000_000;
 /// Most orders open at the same time.
 const OPEN_ORDERS_MAX: u32 = 1 << 19;
+/// Most price levels of a side that strategies can be told.
+const DEPTH_MAX: u32 = 64;
 /// An hour, in milliseconds.
 const HOUR_MS: u32 = 3_600_000;
 /// Ten minutes, in milliseconds.
@@ -129,6 +131,10 @@ pub(super) fn config(
     }
     if let Some(market_data) = &market_data {
         streams.claim(reader, &market_section, "stream_id", &market_data.stream);
+        if market_data.has_snapshots() {
+            streams.claim(reader, &market_section, "snapshot_stream_id", &market_data.snapshots);
+        }
+        streams.claim_market_data(reader, &lists, market_data);
     }
     streams.claim_lists(reader, &lists);
 
@@ -277,7 +283,16 @@ fn entry(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Entry> {
 }
 
 fn market_data(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<MarketData> {
-    Some(MarketData { stream: values::stream(s, r, "channel", "stream_id")? })
+    let stream = values::stream(s, r, "channel", "stream_id");
+    let depth = s.integer(r, "depth", 0..=DEPTH_MAX);
+    let snapshots = values::stream(s, r, "snapshot_channel", "snapshot_stream_id");
+    let snapshot_interval_ms = s.integer(r, "snapshot_interval_ms", 0..=MINUTES_10_MS);
+    Some(MarketData {
+        stream: stream?,
+        depth: depth?,
+        snapshots: snapshots?,
+        snapshot_interval_ms: snapshot_interval_ms?,
+    })
 }
 
 fn session(
@@ -295,6 +310,7 @@ fn session(
     let cancels_per_second = s.integer(r, "cancels_per_second", 1..=10 * MILLION);
     let max_open_orders = s.integer_or(r, "max_open_orders", 1..=OPEN_ORDERS_MAX, 1024);
     let cancel_on_disconnect = s.flag_or(r, "cancel_on_disconnect", true);
+    let market_data_stream_id = s.integer_or(r, "market_data_stream_id", 0..=i32::MAX, 0);
     if accounts.as_ref().is_some_and(Vec::is_empty) {
         s.refuse(r, "accounts", "is empty: a session trades for at least one account");
     }
@@ -311,6 +327,7 @@ fn session(
         cancels_per_second: cancels_per_second?,
         max_open_orders: max_open_orders?,
         cancel_on_disconnect: cancel_on_disconnect?,
+        market_data_stream_id: market_data_stream_id?,
     })
 }
 
@@ -387,6 +404,7 @@ fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Optio
     let collar_ticks = s.integer(r, "collar_ticks", 0..=MILLION);
     let protection_bps = s.integer_or(r, "protection_bps", 0..=10_000, 0);
     let protection_ticks = s.integer_or(r, "protection_ticks", 0..=MILLION, 0);
+    let market_data_stream_id = s.integer_or(r, "market_data_stream_id", 0..=i32::MAX, 0);
     if let (Some(lot), Some(min)) = (lot, min_qty)
         && min % lot != 0
     {
@@ -418,6 +436,7 @@ fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Optio
         collar_ticks: collar_ticks?,
         protection_bps: protection_bps?,
         protection_ticks: protection_ticks?,
+        market_data_stream_id: market_data_stream_id?,
     })
 }
 

@@ -79,6 +79,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.raw("report_buffer_messages", config.entry.report_buffer_messages);
     page.head("[market_data]");
     page.stream("", &config.market_data.stream);
+    page.raw("depth", config.market_data.depth);
+    page.stream("snapshot_", &config.market_data.snapshots);
+    page.raw("snapshot_interval_ms", config.market_data.snapshot_interval_ms);
     services(&mut page, config);
     config.sessions.iter().for_each(|item| session(&mut page, item));
     config.channels.iter().for_each(|item| channel(&mut page, item));
@@ -143,6 +146,7 @@ fn session(page: &mut Page, session: &Session) {
     page.raw("cancels_per_second", session.cancels_per_second);
     page.raw("max_open_orders", session.max_open_orders);
     page.raw("cancel_on_disconnect", session.cancel_on_disconnect);
+    page.raw("market_data_stream_id", session.market_data_stream_id);
 }
 
 fn channel(page: &mut Page, channel: &Channel) {
@@ -184,6 +188,7 @@ fn instrument(page: &mut Page, instrument: &Instrument) {
     page.raw("collar_ticks", instrument.collar_ticks);
     page.raw("protection_bps", instrument.protection_bps);
     page.raw("protection_ticks", instrument.protection_ticks);
+    page.raw("market_data_stream_id", instrument.market_data_stream_id);
 }
 
 fn account(page: &mut Page, account: &Account) {

@@ -180,6 +180,8 @@ pub struct Session {
     pub max_open_orders: u32,
     /// Whether its orders are cancelled when it ends.
     pub cancel_on_disconnect: bool,
+    /// Stream of a copy of all market data for it alone; 0: it has none.
+    pub market_data_stream_id: i32,
 }
 
 /// `[market_data]`: normalised market data for strategies.
@@ -187,6 +189,24 @@ pub struct Session {
 pub struct MarketData {
     /// Where it goes.
     pub stream: Stream,
+    /// Price levels told of each side; 0: best bid and offer only.
+    pub depth: u32,
+    /// Where snapshots go.
+    pub snapshots: Stream,
+    /// In which time every instrument has its turn, in milliseconds; 0: there are no snapshots.
+    pub snapshot_interval_ms: u32,
+}
+
+impl MarketData {
+    /// Whether there are snapshots.
+    pub const fn has_snapshots(&self) -> bool {
+        self.depth > 0 && self.snapshot_interval_ms > 0
+    }
+
+    /// Stream `stream_id` of the channel that all market data goes to; `None` for 0.
+    pub fn stream_with(&self, stream_id: i32) -> Option<Stream> {
+        (stream_id > 0).then(|| Stream { channel: self.stream.channel.clone(), stream_id })
+    }
 }
 
 /// How fast a capture is read.
@@ -266,6 +286,8 @@ pub struct Instrument {
     pub protection_bps: u32,
     /// The same in ticks.
     pub protection_ticks: u32,
+    /// Stream of its market data alone; 0: the one it shares.
+    pub market_data_stream_id: i32,
 }
 
 /// `[[account]]`: who trades.

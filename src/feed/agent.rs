@@ -3,13 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::codec::journal::{FeedStatus, ReferencePrice};
-use crate::codec::market_data::{
-    ChannelStatus, SecurityDefinition, SecurityStatus, TopOfBook, Trade,
-};
+use crate::codec::market_data::{ChannelStatus, SecurityDefinition, SecurityStatus, Trade};
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal, digest_of};
 use crate::feed::channel::{Channel, ChannelSettings, FeedSink};
 use crate::feed::itch50::Message;
-use crate::feed::publisher::Publisher;
+use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
 use crate::feed::reference::References;
 use crate::feed::snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot};
 use crate::feed::tally::Tally;
@@ -153,7 +151,7 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
         let channels =
             config.channels.iter().map(|channel| slot(config, channel, &mut instruments));
         let channels: Vec<ChannelSlot> = channels.collect();
-        let mut out = Out {
+        let out = Out {
             touched: Vec::with_capacity(instruments.len()),
             references: References::new(
                 feed_risk,
@@ -162,10 +160,14 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
                 instruments.len(),
                 channels.len(),
             ),
-            publisher: Publisher::new(out, registry, instruments.len(), channels.len()),
+            publisher: Publisher::new(
+                out,
+                registry,
+                &listings(&channels, &instruments),
+                channels.len(),
+            ),
             instruments,
         };
-        out.define_all();
         FeedAgent {
             source,
             core: Core {
@@ -189,6 +191,21 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     #[must_use]
     pub fn with_links(mut self, links: Vec<LinkGauge>) -> FeedAgent<S, O> {
         self.core.links = links;
+        self
+    }
+
+    /// The same, telling strategies more than best bids and offers on one stream. Before the first poll.
+    ///
+    /// # Panics
+    /// If the depth is above [`DEPTH_MAX`](crate::feed::DEPTH_MAX), the interval of snapshots is 0, or a stream is for an
+    /// instrument that is not configured or has one already.
+    #[must_use]
+    pub fn with_market_data(
+        mut self,
+        streams: MarketDataStreams<O>,
+        registry: &Registry,
+    ) -> FeedAgent<S, O> {
+        self.core.out.publisher = self.core.out.publisher.extended(streams, registry);
         self
     }
 
@@ -256,6 +273,26 @@ fn slot(
     }
 }
 
+/// What the publisher has to know of the instruments, in their order.
+fn listings(channels: &[ChannelSlot], instruments: &[Instrument]) -> Vec<Listing> {
+    let mut listings = Vec::with_capacity(instruments.len());
+    for (channel, slot) in channels.iter().enumerate() {
+        let own = &instruments[slot.first..slot.first + slot.count];
+        listings.extend((0..).zip(own).map(|(book, instrument)| {
+            let InstrumentConfig { id, symbol, tick, lot, .. } = instrument.config;
+            let definition = SecurityDefinition {
+                rpt_seq: 0,
+                min_price_increment: tick,
+                round_lot: lot,
+                security_id: id,
+                symbol: symbol.wire(),
+            };
+            Listing { channel, channel_id: slot.id, book: BookIndex(book), definition }
+        }));
+    }
+    listings
+}
+
 impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
     fn name(&self) -> &'static str {
         "feed"
@@ -264,7 +301,7 @@ impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
     #[inline]
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal> {
         self.core.now = now;
-        let mut work = self.core.out.references.retry() + self.core.out.publisher.retry();
+        let mut work = self.core.out.references.retry() + self.core.publish(now);
         self.source.advance(now);
         match self.source.poll(self.poll_budget, &mut self.core) {
             Ok(Polled::Got(count)) => work += usize::try_from(count).unwrap_or(usize::MAX),
@@ -323,7 +360,17 @@ impl<O: Outbound> Core<O> {
                 self.tell_state(place, state);
             }
         }
+        if changes > 0 {
+            changes += self.publish(now);
+        }
         changes
+    }
+
+    /// Tells strategies what waits.
+    #[inline]
+    fn publish(&mut self, now: Nanos) -> usize {
+        let channels = &self.channels;
+        self.out.publisher.retry(now, |channel| channels[channel].channel.books())
     }
 
     #[cold]
@@ -367,20 +414,6 @@ impl<O: Outbound> Core<O> {
 }
 
 impl<O: Outbound> Out<O> {
-    fn define_all(&mut self) {
-        for (place, instrument) in self.instruments.iter().enumerate() {
-            let InstrumentConfig { id, symbol, tick, lot, .. } = instrument.config;
-            let definition = SecurityDefinition {
-                rpt_seq: 0,
-                min_price_increment: tick,
-                round_lot: lot,
-                security_id: id,
-                symbol: symbol.wire(),
-            };
-            self.publisher.definition(place, definition);
-        }
-    }
-
     #[inline]
     fn touch(&mut self, place: usize) {
         if !self.instruments[place].is_touched {
@@ -389,7 +422,8 @@ impl<O: Outbound> Out<O> {
         }
     }
 
-    /// Tells the best bids and offers that the datagram in hand changed. A book that may be wrong has none.
+    /// Tells what the datagram in hand changed: risk the best bids and offers, then strategies. A book that may be wrong has
+    /// no prices.
     #[inline]
     fn tell_touched(&mut self, slot: &ChannelSlot, time: UtcNanos, ingress: Nanos) {
         let books = slot.channel.books();
@@ -398,35 +432,21 @@ impl<O: Outbound> Out<O> {
             instrument.is_touched = false;
             let Ok(book) = u16::try_from(place - slot.first).map(BookIndex) else { continue };
             let best = if books.is_stale(book) { Best::default() } else { books.best(book) };
-            if best == instrument.best {
-                continue;
+            if best != instrument.best {
+                instrument.best = best;
+                let price = |side: Option<(Price, u64)>| side.map(|(price, _)| price);
+                self.references.price(
+                    place,
+                    ReferencePrice {
+                        bid_px: price(best.bid),
+                        offer_px: price(best.ask),
+                        ingress_time: ingress,
+                        security_id: instrument.config.id,
+                        channel_id: slot.id,
+                    },
+                );
             }
-            instrument.best = best;
-            let id = instrument.config.id;
-            let price = |side: Option<(Price, u64)>| side.map(|(price, _)| price);
-            let shares = |side: Option<(Price, u64)>| side.map_or(0, |(_, shares)| shares);
-            self.references.price(
-                place,
-                ReferencePrice {
-                    bid_px: price(best.bid),
-                    offer_px: price(best.ask),
-                    ingress_time: ingress,
-                    security_id: id,
-                    channel_id: slot.id,
-                },
-            );
-            self.publisher.top(
-                place,
-                TopOfBook {
-                    rpt_seq: 0,
-                    transact_time: time,
-                    bid_px: price(best.bid),
-                    offer_px: price(best.ask),
-                    bid_size: shares(best.bid),
-                    offer_size: shares(best.ask),
-                    security_id: id,
-                },
-            );
+            self.publisher.tell(place, books, time);
         }
     }
 }
@@ -477,15 +497,18 @@ impl<O: Outbound> Sink<'_, O> {
         let Some(place) = self.place(book) else { return };
         let security_id = self.out.instruments[place].config.id;
         let transact_time = self.time();
-        self.out.publisher.trade(Trade {
-            rpt_seq: 0,
-            transact_time,
-            last_px,
-            trade_id,
-            last_qty,
-            security_id,
-            aggressor_side,
-        });
+        self.out.publisher.trade(
+            place,
+            Trade {
+                rpt_seq: 0,
+                transact_time,
+                last_px,
+                trade_id,
+                last_qty,
+                security_id,
+                aggressor_side,
+            },
+        );
     }
 
     fn status(&mut self, book: BookIndex, status: TradingStatus) {
@@ -501,6 +524,8 @@ impl<O: Outbound> Sink<'_, O> {
                 security_trading_status: status,
             },
         );
+        // Told with the book, when the datagram is done.
+        self.out.touch(place);
     }
 
     /// A message that is about no displayed order.

@@ -7,7 +7,7 @@
 mod digest;
 mod levels;
 mod order_table;
-mod publisher;
+mod publish;
 mod reference;
 mod snapshot;
 mod tally;
@@ -24,4 +24,5 @@ pub mod moldudp64;
 
 pub use agent::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
 pub use digest::BookDigest;
+pub use publish::{DEPTH_MAX, MarketDataStreams, SnapshotStream};
 pub use snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot, LevelSnapshot};

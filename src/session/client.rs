@@ -155,6 +155,12 @@ impl ClientSession {
         self.server_cl_ord_id
     }
 
+    /// The number that the next business message takes.
+    #[inline]
+    pub fn next_number(&self) -> SeqNum {
+        self.next_out
+    }
+
     /// Takes the number for a business message that is about to be sent.
     #[inline]
     pub fn take_number(&mut self, now: Nanos) -> SeqNum {

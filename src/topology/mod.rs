@@ -34,7 +34,9 @@ use std::sync::{Arc, OnceLock};
 use crate::config::{self, Config};
 use crate::control::{ControlConfig, Reach};
 use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
-use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
+use crate::feed::{
+    BooksSnapshot, DEPTH_MAX, FeedAgent, FeedConfig, MarketDataStreams, SnapshotStream,
+};
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter, ReplayError};
@@ -47,7 +49,7 @@ use crate::runtime::{AgentSlot, Clock, Cores, Lifecycle, StartError, ThreadSpec,
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{AeronConfig, Client, Driver, Publication, Subscription, TransportError};
-use crate::types::ClOrdId;
+use crate::types::{ClOrdId, InstrumentId};
 
 pub use aeron::{AeronAgent, Guests};
 
@@ -225,7 +227,7 @@ struct RiskSeed {
 
 struct RouterSeed {
     venues: Vec<config::Venue>,
-    routes: Vec<(crate::types::InstrumentId, crate::types::VenueId)>,
+    routes: Vec<(InstrumentId, crate::types::VenueId)>,
     open_orders_max: usize,
     risk_router: ApprovedReceiver,
     router_risk: Producer,
@@ -234,7 +236,10 @@ struct RouterSeed {
 struct FeedSeed {
     config: FeedConfig,
     sources: SourceSet,
-    market_data: config::Stream,
+    market_data: config::MarketData,
+    /// Streams of single instruments, and of copies for single sessions.
+    own_streams: Vec<(InstrumentId, config::Stream)>,
+    copies: Vec<config::Stream>,
     feed_risk: Producer,
     books: Arc<OnceLock<BooksSnapshot>>,
     links: Vec<LinkGauge>,
@@ -293,7 +298,19 @@ fn seeds(
         feed: Some(FeedSeed {
             config: settings::feed(config, clock.utc(clock.now())),
             sources,
-            market_data: config.market_data.stream.clone(),
+            market_data: config.market_data.clone(),
+            own_streams: config
+                .instruments
+                .iter()
+                .filter_map(|i| {
+                    Some((i.id, config.market_data.stream_with(i.market_data_stream_id)?))
+                })
+                .collect(),
+            copies: config
+                .sessions
+                .iter()
+                .filter_map(|s| config.market_data.stream_with(s.market_data_stream_id))
+                .collect(),
             feed_risk: feed_risk_in,
             books: Arc::clone(&outcome.books),
             links: config
@@ -495,7 +512,8 @@ fn feed(
     clock: Clock,
 ) -> Result<Option<AgentSlot>, StartError> {
     let Some(seed) = seed else { return Ok(None) };
-    let out = publication(client, &seed.market_data)?;
+    let out = publication(client, &seed.market_data.stream)?;
+    let streams = market_data(&seed, client)?;
     let agent = FeedAgent::new(
         &seed.config,
         seed.sources,
@@ -505,7 +523,34 @@ fn feed(
         clock,
         seed.books,
     );
-    Ok(Some(AgentSlot::new(agent.with_links(seed.links))))
+    let agent = agent.with_links(seed.links).with_market_data(streams, registry);
+    Ok(Some(AgentSlot::new(agent)))
+}
+
+/// The streams of market data besides the one that all instruments share.
+fn market_data(
+    seed: &FeedSeed,
+    client: &mut Client,
+) -> Result<MarketDataStreams<Publication>, StartError> {
+    let mut own = Vec::with_capacity(seed.own_streams.len());
+    for (id, stream) in &seed.own_streams {
+        own.push((*id, publication(client, stream)?));
+    }
+    let mut copies = Vec::with_capacity(seed.copies.len());
+    for stream in &seed.copies {
+        copies.push(publication(client, stream)?);
+    }
+    let config = &seed.market_data;
+    let snapshots = if config.has_snapshots() {
+        Some(SnapshotStream {
+            out: publication(client, &config.snapshots)?,
+            interval_ns: u64::from(config.snapshot_interval_ms) * 1_000_000,
+        })
+    } else {
+        None
+    };
+    let depth = usize::try_from(config.depth).unwrap_or(DEPTH_MAX);
+    Ok(MarketDataStreams { depth, own, copies, snapshots })
 }
 
 fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publication, StartError> {

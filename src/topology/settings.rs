@@ -48,7 +48,10 @@ pub(super) fn aeron(config: &Config) -> AeronConfig {
     let aeron = &config.aeron;
     let core = config.runtime.driver_core.and_then(|core| u8::try_from(core).ok());
     // One a publication, and one more for each publisher a UDP subscription hears.
-    let streams = 4 * (2 + config.sessions.len() + config.venues.len());
+    let own = config.instruments.iter().filter(|i| i.market_data_stream_id > 0).count();
+    let copies = config.sessions.iter().filter(|s| s.market_data_stream_id > 0).count();
+    let market_data = 2 + own + copies;
+    let streams = 4 * (1 + market_data + config.sessions.len() + config.venues.len());
     AeronConfig {
         directory: aeron.directory.clone(),
         mode: match aeron.driver {

@@ -134,6 +134,10 @@ impl Outbound for MemoryPublication {
     fn is_connected(&self) -> bool {
         !self.stream.reader_gone.load(Ordering::Relaxed)
     }
+
+    fn source(&self) -> i32 {
+        SOURCE
+    }
 }
 
 /// Which events were handed out.

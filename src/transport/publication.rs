@@ -113,4 +113,8 @@ impl Outbound for Publication {
     fn is_connected(&self) -> bool {
         self.inner.is_connected()
     }
+
+    fn source(&self) -> i32 {
+        self.session_id
+    }
 }

@@ -84,6 +84,11 @@ pub trait Outbound {
 
     /// Whether somebody subscribes now.
     fn is_connected(&self) -> bool;
+
+    /// What subscribers see as [`Fragment::source`]; 0 where a stream has no such thing.
+    fn source(&self) -> i32 {
+        0
+    }
 }
 
 /// Where messages come from.

@@ -6,6 +6,7 @@
 mod control;
 mod deny;
 mod id;
+mod market;
 mod price;
 mod time;
 mod trade;
@@ -20,6 +21,7 @@ pub use id::{
     AccountId, ChannelId, ClOrdId, ExecId, InstrumentId, OrderId, SeqNum, SessionId, Symbol,
     VenueId,
 };
+pub use market::{BookState, UpdateAction};
 pub use price::{ParsePriceError, Price, Qty};
 pub use time::{Nanos, UtcNanos};
 pub use trade::{CancelRejectTo, ExecType, OrdStatus, OrdType, Side, TimeInForce, TradingStatus};

@@ -5,10 +5,11 @@ use postern::codec::market_data::MarketData;
 use postern::codec::order_entry::OrderEntry;
 use postern::codec::{DecodeError, journal as j, market_data as m, order_entry as o};
 use postern::types::{
-    AccountId, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId, ExecType,
-    FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope, Nanos,
-    NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind, RetransmitRejectCode,
-    SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus, UtcNanos, VenueId,
+    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId,
+    ExecType, FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope,
+    Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind,
+    RetransmitRejectCode, SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus,
+    UpdateAction, UtcNanos, VenueId,
 };
 
 /// Where field values come from: a number for each field.
@@ -79,11 +80,19 @@ words!(
     MassScope,
     FeedState,
     TradingStatus,
+    UpdateAction,
+    BookState,
     LinkState,
     KillScope,
     KillAction,
     RequestKind,
 );
+
+impl Drawn for bool {
+    fn drawn(number: u64) -> bool {
+        number % 2 == 1
+    }
+}
 
 impl Drawn for Price {
     fn drawn(number: u64) -> Price {
@@ -195,6 +204,10 @@ schema!(MarketData, "market_data", 7102, m, {
     SecurityStatus { rpt_seq transact_time security_id security_trading_status }
     SecurityDefinition { rpt_seq min_price_increment round_lot security_id ; ascii symbol }
     ChannelStatus { rpt_seq channel_id channel_state }
+    MarketDataIncrementalRefresh { rpt_seq transact_time md_entry_px md_entry_size security_id number_of_orders md_update_action md_entry_type last_fragment }
+    MarketDataSnapshotFullRefresh { rpt_seq last_msg_seq_num_processed transact_time md_entry_px md_entry_size security_id number_of_orders source_id channel_id md_entry_position_no tot_num_reports security_trading_status book_state md_entry_type }
+    BookStatus { rpt_seq transact_time security_id book_state }
+    ConflationNotice { rpt_seq security_id conflated_count dropped_trade_count }
 });
 
 schema!(Journal, "journal", 7103, j, {

@@ -5,8 +5,15 @@
 
 use ::core::convert::TryInto;
 
+pub mod book_state;
+pub mod book_status_codec;
 pub mod channel_state;
 pub mod channel_status_codec;
+pub mod conflation_notice_codec;
+pub mod market_data_incremental_refresh_codec;
+pub mod market_data_snapshot_full_refresh_codec;
+pub mod md_entry_type;
+pub mod md_update_action;
 pub mod message_header_codec;
 pub mod security_definition_codec;
 pub mod security_status_codec;
@@ -14,6 +21,7 @@ pub mod security_trading_status;
 pub mod side;
 pub mod top_of_book_codec;
 pub mod trade_codec;
+pub mod yes_no;
 
 pub const SBE_SCHEMA_ID: u16 = 7102;
 pub const SBE_SCHEMA_VERSION: u16 = 0;
