@@ -28,6 +28,7 @@ use postern::codec::journal::{
 use postern::feed::book::{Best, BookIndex, Books, BooksConfig, Effect};
 use postern::feed::itch50;
 use postern::feed::lookahead::Lookahead;
+use postern::feed::moldudp64::split_block;
 use postern::gate::{ApprovedReceiver, ApprovedSender, DecisionLog, Room, approved_ring};
 use postern::journal::{JournalAgent, JournalConfig, JournalWriter, open};
 use postern::ring::{Backing, RingConfig};
@@ -265,39 +266,54 @@ impl Gateway {
 /// The stages that are timed, by the tags of the histogram log.
 const STAGES: [&str; 4] = ["clock", "tick_to_book", "tick_to_order", "tick_to_order_recorded"];
 
+type Stages = [Histogram<u64>; STAGES.len()];
+
 fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits")
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits")
 }
 
-/// Plays a day into both gateways, one message after the other.
-fn run(scale: &Scale, clock: Clock, directory: &std::path::Path) -> [Histogram<u64>; 4] {
+/// The day: length-framed messages.
+fn day(scale: &Scale) -> Vec<u8> {
     let orders = DayConfig::orders_of(scale.symbols);
     let day = DayConfig { messages: scale.messages, symbols: scale.symbols, orders, seed: 7 };
+    let mut day = Day::new(day).expect("a day");
+    let mut bytes = Vec::new();
+    let mut message = [0; BUFFER_BYTES];
+    while let Some(length) = day.next_message(&mut message) {
+        bytes.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
+        bytes.extend_from_slice(&message[..length]);
+    }
+    bytes
+}
+
+/// Plays the day into a gateway, one message after the other.
+fn play(bytes: &[u8], mut gateway: Gateway, clock: Clock, stage: usize, stages: &mut Stages) {
+    let mut rest = black_box(bytes);
+    while let Some((message, after)) = split_block(rest) {
+        let block = &rest[..2 + message.len()];
+        rest = after;
+        let begun = clock.now();
+        let Some((book, best)) = gateway.tick(block) else {
+            stages[1].saturating_record(clock.now().since(begun));
+            continue;
+        };
+        let Some(decision) = gateway.order(book, best) else { continue };
+        let ended = clock.now();
+        stages[stage].saturating_record(ended.since(begun));
+        stages[0].saturating_record(clock.now().since(ended));
+        gateway.answer(&decision);
+    }
+    assert_eq!(gateway.denied, [0; 0], "every order passes");
+}
+
+/// Once without and once with a journal.
+fn run(scale: &Scale, clock: Clock, directory: &std::path::Path) -> Stages {
+    let bytes = day(scale);
+    let mut stages = STAGES.map(|_| histogram());
+    play(&bytes, Gateway::new(scale.symbols, None), clock, 2, &mut stages);
     let config = JournalConfig::new(directory.to_path_buf(), [0; 32]);
     let log = open(&config, Nanos(0), UtcNanos(0), &Registry::new()).expect("a journal");
-    let mut stages = STAGES.map(|_| histogram());
-    for (log, stage) in [(None, 2), (Some(log), 3)] {
-        let mut gateway = Gateway::new(scale.symbols, log);
-        let mut day = Day::new(day).expect("a day");
-        let mut block = [0; BUFFER_BYTES + 2];
-        let mut message = [0; BUFFER_BYTES];
-        while let Some(length) = day.next_message(&mut message) {
-            block[..2].copy_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
-            block[2..2 + length].copy_from_slice(&message[..length]);
-            let block = black_box(&block[..2 + length]);
-            let begun = clock.now();
-            let Some((book, best)) = gateway.tick(block) else {
-                stages[1].saturating_record(clock.now().since(begun));
-                continue;
-            };
-            let Some(decision) = gateway.order(book, best) else { continue };
-            let ended = clock.now();
-            stages[stage].saturating_record(ended.since(begun));
-            stages[0].saturating_record(clock.now().since(ended));
-            gateway.answer(&decision);
-        }
-        assert_eq!(gateway.denied, [0; 0], "every order passes");
-    }
+    play(&bytes, Gateway::new(scale.symbols, Some(log)), clock, 3, &mut stages);
     stages
 }
 
