@@ -6,6 +6,7 @@ pub mod book;
 pub mod day;
 pub mod day_file;
 mod desk;
+pub mod impair;
 pub mod itch_out;
 pub mod ledger;
 pub mod matching;
