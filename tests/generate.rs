@@ -8,7 +8,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use postern::cmd::output::Output;
 use postern::cmd::replay::{ReplayArgs, ReplayReport, replay};
 use postern::feed::book::{Books, BooksConfig, Effect};
 use postern::feed::capture;
@@ -401,12 +400,7 @@ fn pcap_file(config: DayConfig) -> Vec<u8> {
 
 fn replayed(capture: Capture) -> ReplayReport {
     assert!(capture.defect().is_none(), "{:?}", capture.defect());
-    let args = ReplayArgs {
-        file: "made".into(),
-        output: Output::Json,
-        orders_max: 100_000,
-        symbols_max: 1_000,
-    };
+    let args = ReplayArgs { orders_max: 100_000, ..ReplayArgs::new(Path::new("made")) };
     replay(capture, &args).0
 }
 

@@ -5,6 +5,7 @@
 mod any;
 mod batch;
 mod frame;
+mod player;
 mod replay;
 mod source;
 mod udp;
@@ -13,6 +14,7 @@ pub mod capture;
 
 pub use any::{AnySource, SourceSet};
 pub use frame::{FrameError, UdpFrame, parse_udp};
+pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
 pub use udp::{KernelUdpSink, KernelUdpSource, UdpSinkConfig, UdpSourceConfig};
