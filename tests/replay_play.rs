@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufReader, Write};
@@ -27,6 +30,7 @@ use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 use postern::sim::day_file::{BinaryFile, PcapFile};
 use postern::telemetry::hlog_reader::LogReader;
 use postern::types::{ChannelId, Nanos, Symbol, UtcNanos};
+use random::Random;
 
 const DAY: DayConfig = DayConfig { messages: 30_000, symbols: 20, orders: 1_000, seed: 21 };
 const MIDNIGHT: UtcNanos = UtcNanos(1_580_342_400_000_000_000);
@@ -177,6 +181,34 @@ fn a_file_cut_or_damaged_anywhere_is_told_as_one_in_memory_is() {
             let (_, defect) = datagrams(&mut recording);
             let defect = defect.expect("it is not whole");
             assert!(defect.contains("damaged compression"), "{defect}");
+        }
+    }
+}
+
+#[test]
+fn hostile_files_are_read_as_in_memory() {
+    let folder = Folder::new();
+    let binary = binary_file(&messages(DayConfig { messages: 60, symbols: 2, orders: 9, seed: 2 }));
+    let mut random = Random::new(77);
+    for _ in 0..600 {
+        let mut bytes = binary.clone();
+        random.damage(&mut bytes);
+        let path = folder.file("damaged", &bytes);
+        let in_memory = capture::from_binary_file(&path, &bytes).map(AnyRecording::from);
+        match (AnyRecording::open(&path, Packing::Single), in_memory) {
+            (Ok(mut blocks), Ok(mut whole)) => {
+                assert_eq!(datagrams(&mut blocks), datagrams(&mut whole));
+            }
+            (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+            (one, other) => panic!("{one:?} {other:?}"),
+        }
+        // Whatever it holds, every way of playing it comes to an end.
+        for packing in [Packing::Single, Packing::Packed] {
+            let Ok(recording) = AnyRecording::open(&path, packing) else { continue };
+            let until = Some(Moment::TimeOfDay(TEN));
+            let window = Window::new(recording, Some(Moment::TimeOfDay(1)), until, Before::AtOnce);
+            let part = OnlySymbols::new(window, vec![Symbol::new("A").unwrap()]);
+            play(Rounds::new(part), Speed::of_thousandths(1_000), 2);
         }
     }
 }
@@ -350,13 +382,34 @@ fn a_feed_of_some_symbols_has_their_messages_and_its_own_numbers() {
     let expected: Vec<&Vec<u8>> = all.iter().filter(|message| is_kept(message)).collect();
     let capture = Capture::from_pcap(Path::new("made"), pcap_file(&all)).unwrap();
     let mut lossy = Capture::empty(Path::new("lossy"));
+    let mut doubled = Capture::empty(Path::new("doubled"));
     for (to, ns, payload) in capture.iter() {
+        assert!(doubled.push(to, ns, &[], payload) && doubled.push(to, ns, &[], payload));
         let Header { sequence, count, .. } = moldudp64::parse(payload).unwrap().header();
         if !(sequence..sequence + u64::from(count)).contains(&20_000) {
             assert!(lossy.push(to, ns, &[], payload));
         }
     }
-    let mut part = OnlySymbols::new(CaptureRecording::new(capture), symbols.clone());
+    // What comes twice is taken once.
+    for capture in [capture, doubled] {
+        check_only(capture, &symbols, &expected);
+    }
+    // What is missing stays missing: the reader sees one hole.
+    let mut part = OnlySymbols::new(CaptureRecording::new(lossy), symbols);
+    let (mut next, mut holes) = (1, 0);
+    while part.step() {
+        let Header { sequence, count, .. } =
+            moldudp64::parse(part.datagram().payload).unwrap().header();
+        assert!(sequence >= next);
+        holes += u64::from(sequence > next);
+        next = sequence + if count == moldudp64::END_OF_SESSION { 0 } else { u64::from(count) };
+    }
+    assert_eq!(holes, 1);
+}
+
+/// Holds the messages of a feed of `symbols` alone against `expected`, in two rounds.
+fn check_only(capture: Capture, symbols: &[Symbol], expected: &[&Vec<u8>]) {
+    let mut part = OnlySymbols::new(CaptureRecording::new(capture), symbols.to_vec());
     for round in 0..2 {
         let (mut found, mut ends) = (Vec::new(), 0);
         while part.step() {
@@ -371,17 +424,6 @@ fn a_feed_of_some_symbols_has_their_messages_and_its_own_numbers() {
         assert!(found.iter().eq(expected.iter().copied()) && ends > 0, "round {round}");
         part.rewind();
     }
-    // What is missing stays missing: the reader sees one hole.
-    let mut part = OnlySymbols::new(CaptureRecording::new(lossy), symbols);
-    let (mut next, mut holes) = (1, 0);
-    while part.step() {
-        let Header { sequence, count, .. } =
-            moldudp64::parse(part.datagram().payload).unwrap().header();
-        assert!(sequence >= next);
-        holes += u64::from(sequence > next);
-        next = sequence + if count == moldudp64::END_OF_SESSION { 0 } else { u64::from(count) };
-    }
-    assert_eq!(holes, 1);
 }
 
 fn postern(arguments: &[&str]) -> Output {

@@ -141,6 +141,7 @@ pub struct Player<R> {
     routes: Vec<Option<(ChannelId, u8)>>,
     unrouted_count: u64,
     handed_count: u64,
+    late_ns_max: u64,
 }
 
 impl<R: Recording> Player<R> {
@@ -163,6 +164,7 @@ impl<R: Recording> Player<R> {
             last_ns: 0,
             unrouted_count: 0,
             handed_count: 0,
+            late_ns_max: 0,
         }
     }
 
@@ -184,6 +186,11 @@ impl<R: Recording> Player<R> {
     /// Datagrams handed out.
     pub const fn handed_count(&self) -> u64 {
         self.handed_count
+    }
+
+    /// The longest time between when a datagram was due and when it was handed out.
+    pub const fn late_ns_max(&self) -> u64 {
+        self.late_ns_max
     }
 
     /// Datagrams for destinations nobody subscribed to.
@@ -258,9 +265,9 @@ impl<R: Recording> PacketSource for Player<R> {
     fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
         let mut count = 0;
         for _ in 0..budget {
-            match self.load() {
-                Some(due) if due <= self.now => {}
-                Some(_) | None => break,
+            let Some(due) = self.load().filter(|&due| due <= self.now) else { break };
+            if due != Nanos(0) {
+                self.late_ns_max = self.late_ns_max.max(self.now.since(due));
             }
             self.due = None;
             let Recorded { flow, ns, payload, .. } = self.recording.datagram();
@@ -343,7 +350,9 @@ mod tests {
         assert_eq!(at(&mut player, 7_049), (vec![], Polled::Idle));
         assert_eq!(player.next_due(), Some(Nanos(7_050)));
         assert_eq!(at(&mut player, 7_050), (vec![150, 90], Polled::Got(2)), "time went back");
+        assert_eq!(player.late_ns_max(), 60, "the one whose time went back");
         assert_eq!(at(&mut player, 9_999), (vec![200], Polled::Got(1)));
+        assert_eq!(player.late_ns_max(), 2_899);
         assert_eq!(at(&mut player, 9_999), (vec![], Polled::End));
     }
 

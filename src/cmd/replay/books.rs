@@ -1,6 +1,6 @@
 //! A replay into a feed agent of this process: what its books come to, and how long each message took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufWriter;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::ring::{Backing, RingConfig, ring};
 use crate::runtime::{Agent, Clock};
 use crate::telemetry::Registry;
 use crate::transport::memory::{MemoryPublication, stream};
-use crate::types::{ChannelId, InstrumentId, Price, UtcNanos};
+use crate::types::{ChannelId, InstrumentId, Price, Symbol, UtcNanos};
 
 /// Datagrams handed out between two looks at the clock, the progress bar and the signals.
 const BURST: u32 = 4_096;
@@ -158,8 +158,10 @@ impl Plan {
             midnight: UtcNanos(0),
         });
         let mut instruments = Vec::new();
+        // A symbol that is named twice has one book.
+        let symbols: BTreeSet<Symbol> = args.symbols.iter().copied().collect();
         for channel in ids().map(ChannelId) {
-            for &symbol in &args.symbols {
+            for &symbol in &symbols {
                 let id = u32::try_from(instruments.len()).unwrap_or(u32::MAX);
                 let (tick, lot) = (Price::from_itch4(1), 1);
                 instruments.push(InstrumentConfig {

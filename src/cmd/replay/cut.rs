@@ -108,6 +108,7 @@ pub struct OnlySymbols<R> {
     /// Whether messages with this stock locate are kept.
     is_kept: Vec<bool>,
     datagram: Vec<u8>,
+    session: Option<Session>,
     /// Number of the next message, there and here.
     next_in: u64,
     next_out: u64,
@@ -120,22 +121,13 @@ impl<R: Recording> OnlySymbols<R> {
     pub fn new(inner: R, symbols: Vec<Symbol>) -> OnlySymbols<R> {
         let is_kept = vec![false; if symbols.is_empty() { 0 } else { LOCATES }];
         let datagram = Vec::with_capacity(2_048);
-        let mut only = OnlySymbols { inner, symbols, is_kept, datagram, next_in: 1, next_out: 1 };
-        only.begin();
-        only
+        let (session, next_in, next_out) = (None, 1, 1);
+        OnlySymbols { inner, symbols, is_kept, datagram, session, next_in, next_out }
     }
 
     /// All of it.
     pub const fn inner(&self) -> &R {
         &self.inner
-    }
-
-    fn begin(&mut self) {
-        self.is_kept.fill(false);
-        if let Some(general) = self.is_kept.first_mut() {
-            *general = true;
-        }
-        (self.next_in, self.next_out) = (1, 1);
     }
 
     /// Makes the datagram of what is kept of the one gone to; `false` if nothing is.
@@ -146,6 +138,13 @@ impl<R: Recording> OnlySymbols<R> {
             return false;
         }
         let header = packet.header();
+        if self.session != Some(header.session) {
+            // Nothing is known of its stock locates, but that 0 is no security's.
+            self.session = Some(header.session);
+            self.is_kept.fill(false);
+            self.is_kept[0] = true;
+            (self.next_in, self.next_out) = (1, 1);
+        }
         if header.sequence > self.next_in {
             self.next_out += header.sequence - self.next_in;
             self.next_in = header.sequence;
@@ -154,8 +153,10 @@ impl<R: Recording> OnlySymbols<R> {
         self.datagram.resize(HEADER_BYTES, 0);
         let mut count = 0;
         if let Packet::Data(header, messages) = packet {
+            // What came before is not taken twice.
+            let skip = usize::try_from(self.next_in - header.sequence).unwrap_or(usize::MAX);
             self.next_in = self.next_in.max(header.sequence + u64::from(header.count));
-            for message in messages {
+            for message in messages.skip(skip) {
                 if keeps(&self.symbols, &mut self.is_kept, message) {
                     count += 1;
                     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
@@ -227,7 +228,7 @@ impl<R: Recording> Recording for OnlySymbols<R> {
 
     fn rewind(&mut self) {
         self.inner.rewind();
-        self.begin();
+        self.session = None;
     }
 
     fn progress(&self) -> (u64, u64) {

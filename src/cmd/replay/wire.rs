@@ -15,7 +15,7 @@ use crate::feed::moldudp64::{self, Session};
 use crate::net::{Datagram, DatagramHandler, PacketSink, PacketSource, Player, Polled, Recording};
 use crate::runtime::Clock;
 use crate::sim::impair::{Impaired, Impairment};
-use crate::types::{ChannelId, Nanos};
+use crate::types::ChannelId;
 
 /// Datagrams sent between two looks at the clock and the signals.
 const BURST: u32 = 32;
@@ -115,9 +115,10 @@ impl Outlet {
 impl PacketSink for Outlet {
     fn send_with<F: FnOnce(&mut [u8]) -> usize>(&mut self, write: F) -> bool {
         let length = write(&mut self.datagram[..]);
-        match self.socket.send(&self.datagram[..length]) {
+        let datagram = &self.datagram[..length];
+        // An error may be an earlier datagram's, for which nobody listened, and then this one was not tried.
+        match self.socket.send(datagram).or_else(|_| self.socket.send(datagram)) {
             Ok(_) => self.sent += 1,
-            // On one machine: nobody listens there yet. The datagram is gone, as on any network.
             Err(_) => self.errors += 1,
         }
         true
@@ -197,16 +198,11 @@ pub fn replay(
     }
     let progress = Progress::begin();
     let started = clock.now();
-    let (mut late_ns_max, mut is_over) = (0, false);
+    let mut is_over = false;
     while !is_over && !is_stopped.load(Ordering::Relaxed) {
-        let now = clock.now();
-        player.advance(now);
-        let due = player.next_due().filter(|&due| due != Nanos(0));
+        player.advance(clock.now());
         match player.poll(BURST, &mut wire) {
-            Ok(Polled::Got(_)) => {
-                late_ns_max = late_ns_max.max(due.map_or(0, |due| now.since(due)));
-                progress.set(player.recording().progress());
-            }
+            Ok(Polled::Got(_)) => progress.set(player.recording().progress()),
             Ok(Polled::Idle) => {
                 if let Some(due) = player.next_due() {
                     wait_until(due, clock);
@@ -239,7 +235,7 @@ pub fn replay(
         bytes: wire.bytes,
         complete: is_over && recording.defect().is_none(),
         elapsed_ns: clock.now().since(started),
-        late_ns_max,
+        late_ns_max: player.late_ns_max(),
         lines: wire.lines.iter().map(line_report).collect(),
     };
     Ok(Outcome { report, complaints })
