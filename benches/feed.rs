@@ -1,10 +1,12 @@
-//! ITCH 5.0 decode, and decode with book, against the bare walk over message lengths, interleaved in one run.
+//! ITCH 5.0 decode, and decode with book, against the bare walk over message lengths and the crate `itch5`, interleaved in
+//! one run.
 //!
-//! `cargo bench --bench feed`, `-- --quick` for a short form; `cargo test --benches` runs a few thousand messages. The input
-//! is generated: the message mix of a Nasdaq day over many symbols, uncrossed. Each round runs every contender once over
-//! all of it; the books begin empty and cold in each.
+//! `cargo bench --bench feed`: a generated day of 20 million messages over 8,000 securities with about 146,000 orders open;
+//! `-- --quick` for a short form; `cargo test --benches` runs some thousands. Each round runs every contender once over all
+//! of it; the books begin empty and cold in each. Decoders fold every field a book needs, so that none of the decoding is
+//! left out. What the books cost is cache misses, so the run says what one costs: the time to follow pointers through
+//! 8 MiB at random.
 
-#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
 #![allow(clippy::as_conversions, reason = "statistics of timings")]
 #![allow(clippy::float_arithmetic, reason = "statistics of timings")]
 #![allow(clippy::print_stdout, reason = "the report of a benchmark")]
@@ -14,22 +16,22 @@ mod random;
 mod support;
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 
+use itch5::messages as peer;
 use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50::{self, Message};
+use postern::feed::itch50::{self, OrderEvent, WINDOW_BYTES, decode_event, window};
+use postern::feed::lookahead::Lookahead;
 use postern::feed::moldudp64::split_block;
 use postern::runtime::Clock;
-use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
-use postern::types::{Side, Symbol};
+use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 use random::Random;
 use support::table;
 
 /// How much is run.
 struct Scale {
-    messages: usize,
+    messages: u64,
     symbols: u16,
-    /// Orders open at once.
-    orders: usize,
     rounds: usize,
 }
 
@@ -37,145 +39,36 @@ impl Scale {
     fn from_arguments() -> Scale {
         let given = |name: &str| std::env::args().any(|argument| argument == name);
         if !given("--bench") {
-            return Scale { messages: 5_000, symbols: 50, orders: 500, rounds: 2 };
+            return Scale { messages: 5_000, symbols: 50, rounds: 2 };
         }
-        let rounds = if given("--quick") { 5 } else { 15 };
-        let messages = if given("--quick") { 1_000_000 } else { 5_000_000 };
-        Scale { messages, symbols: 8_000, orders: 146_000, rounds }
+        let messages = if given("--quick") { 2_000_000 } else { 20_000_000 };
+        Scale { messages, symbols: 8_000, rounds: 7 }
     }
-}
 
-#[derive(Clone, Copy)]
-struct Live {
-    reference: u64,
-    locate: u16,
-    side: Side,
-    shares: u32,
-}
+    /// The day: length-framed messages.
+    fn day(&self) -> Vec<u8> {
+        let orders = DayConfig::orders_of(self.symbols);
+        let config =
+            DayConfig { messages: self.messages, symbols: self.symbols, orders, seed: 20_200_130 };
+        let mut day = Day::new(config).expect("a day");
+        let mut bytes = Vec::with_capacity(usize::try_from(self.messages).expect("it fits") * 34);
+        let mut message = [0; BUFFER_BYTES];
+        while let Some(length) = day.next_message(&mut message) {
+            bytes.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
+            bytes.extend_from_slice(&message[..length]);
+        }
+        bytes
+    }
 
-/// Writes the day: length-framed messages.
-struct Day {
-    random: Random,
-    live: Vec<Live>,
-    next_reference: u64,
-    bytes: Vec<u8>,
-    stamp: u64,
-}
-
-impl Day {
-    fn generate(scale: &Scale) -> Vec<u8> {
-        let mut day = Day {
-            random: Random::new(20_200_130),
-            live: Vec::new(),
-            next_reference: 1,
-            bytes: Vec::with_capacity(scale.messages * 34),
-            stamp: 0,
+    fn books(&self) -> Books {
+        let config = BooksConfig {
+            orders_max: 2 * DayConfig::orders_of(self.symbols) as usize,
+            levels_max: 1_024,
+            books_max: usize::from(self.symbols),
+            follow_all_symbols: true,
         };
-        for _ in 0..scale.messages {
-            day.message(scale);
-        }
-        day.bytes
+        Books::new(config, &[])
     }
-
-    /// The mix of a day: about A 44.5, D 42.5, U 8, E 3, X 1, P 1 per cent once the books are full.
-    fn message(&mut self, scale: &Scale) {
-        let dice = self.random.index(1_000);
-        let is_full = self.live.len() >= scale.orders;
-        match dice {
-            _ if self.live.len() < scale.orders / 2 => self.add(scale),
-            0..870 if is_full || dice.is_multiple_of(2) => self.delete(),
-            0..870 => self.add(scale),
-            870..950 => self.replace(),
-            950..980 => self.reduce(false),
-            980..990 => self.reduce(true),
-            _ => self.trade(scale),
-        }
-    }
-
-    fn put(&mut self, message: ItchMessage) {
-        self.stamp += 1_000;
-        let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let length = message.encode(self.stamp, &mut bytes);
-        self.bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        self.bytes.extend_from_slice(&bytes[..length]);
-    }
-
-    /// A price on its side of the symbol's middle: mostly near the touch, sometimes far.
-    fn price(&mut self, locate: u16, side: Side) -> u32 {
-        let far = if self.random.index(10) == 0 { 200 } else { 12 };
-        let away = 100 * (1 + self.random.index(far) as u32);
-        let middle = 500_000 + u32::from(locate) * 100;
-        if side == Side::Buy { middle - away } else { middle + away }
-    }
-
-    fn add(&mut self, scale: &Scale) {
-        let locate = 1 + self.random.index(usize::from(scale.symbols)) as u16;
-        let side = if self.random.index(2) == 0 { Side::Buy } else { Side::Sell };
-        let shares = 100 * (1 + self.random.index(10) as u32);
-        let price = self.price(locate, side);
-        let reference = self.next_reference;
-        self.next_reference += 1 + self.random.index(8) as u64;
-        self.live.push(Live { reference, locate, side, shares });
-        let stock = symbol(locate);
-        self.put(ItchMessage::Add { locate, reference, side, shares, stock, price });
-    }
-
-    fn pick(&mut self) -> usize {
-        // Young orders go sooner than old ones.
-        let count = self.live.len();
-        let young = count.min(4_096);
-        if self.random.index(4) == 0 {
-            self.random.index(count)
-        } else {
-            count - 1 - self.random.index(young)
-        }
-    }
-
-    fn delete(&mut self) {
-        let place = self.pick();
-        let Live { reference, locate, .. } = self.live.swap_remove(place);
-        self.put(ItchMessage::Delete { locate, reference });
-    }
-
-    fn replace(&mut self) {
-        let place = self.pick();
-        let Live { reference: old, locate, side, .. } = self.live[place];
-        let shares = 100 * (1 + self.random.index(10) as u32);
-        let price = self.price(locate, side);
-        let new = self.next_reference;
-        self.next_reference += 1;
-        self.live[place] = Live { reference: new, locate, side, shares };
-        self.put(ItchMessage::Replace { locate, old, new, shares, price });
-    }
-
-    fn reduce(&mut self, cancel: bool) {
-        let place = self.pick();
-        let Live { reference, locate, shares: left, .. } = self.live[place];
-        let all = !cancel && self.random.index(2) == 0;
-        let shares = if all || left < 2 { left } else { left / 2 };
-        if shares == left {
-            self.live.swap_remove(place);
-        } else {
-            self.live[place].shares -= shares;
-        }
-        let match_number = self.stamp;
-        self.put(if cancel && shares < left {
-            ItchMessage::Cancel { locate, reference, shares }
-        } else {
-            ItchMessage::Executed { locate, reference, shares, match_number }
-        });
-    }
-
-    fn trade(&mut self, scale: &Scale) {
-        let locate = 1 + self.random.index(usize::from(scale.symbols)) as u16;
-        let (stock, match_number) = (symbol(locate), self.stamp);
-        let price = 500_000 + u32::from(locate) * 100;
-        self.put(ItchMessage::Trade { locate, shares: 100, stock, price, match_number });
-    }
-}
-
-fn symbol(locate: u16) -> Symbol {
-    Symbol::new(&format!("S{locate}")).expect("a symbol")
 }
 
 /// Hands every message to `take`.
@@ -193,94 +86,221 @@ fn floor(bytes: &[u8]) -> u64 {
     sum
 }
 
-/// Folds every field a book needs, so that none of the decoding is left out.
+/// Every message into a value of its own type.
 fn decode(bytes: &[u8]) -> u64 {
     let mut sum = 0_u64;
     walk(bytes, |bytes| {
-        let Ok(message) = itch50::decode(bytes) else { return };
-        let head = message.head();
-        let of = match message {
-            Message::AddOrder(m) => {
-                let symbol = u64::from_ne_bytes(m.symbol.wire());
-                m.reference ^ u64::from(m.shares) ^ m.price.units() as u64 ^ symbol
-            }
-            Message::OrderDelete(m) => m.reference,
-            Message::OrderReplace(m) => {
-                let price = m.price.units() as u64;
-                m.reference ^ m.new_reference ^ u64::from(m.shares) ^ price
-            }
-            Message::OrderExecuted(m) => m.reference ^ u64::from(m.shares) ^ m.match_number,
-            Message::OrderCancel(m) => m.reference ^ u64::from(m.shares),
-            Message::Trade(m) => m.match_number ^ u64::from(m.shares) ^ m.price.units() as u64,
-            _ => 0,
-        };
-        sum = sum.wrapping_add(of ^ head.time_ns ^ u64::from(head.locate));
+        if let Ok(message) = itch50::decode(bytes) {
+            let head = black_box(&message).head();
+            sum = sum.wrapping_add(head.time_ns ^ u64::from(head.locate));
+        }
     });
     sum
 }
 
-fn book(bytes: &[u8], scale: &Scale) -> (u64, Books) {
-    let mut books = Books::new(
-        BooksConfig {
-            orders_max: scale.orders * 2,
-            levels_max: 1_024,
-            books_max: usize::from(scale.symbols),
-            follow_all_symbols: true,
-        },
-        &[],
-    );
-    let mut misfits = 0;
-    walk(bytes, |bytes| {
-        if let Ok(message) = itch50::decode(bytes) {
-            misfits += u64::from(books.apply(&message).is_err());
+/// What happens to orders, without a branch on the type.
+fn events(mut bytes: &[u8]) -> u64 {
+    let fold = |event: &OrderEvent| {
+        event.reference
+            ^ event.second
+            ^ event.time_ns
+            ^ u64::from(event.shares)
+            ^ u64::from(event.price)
+            ^ u64::from(event.locate)
+            ^ event.side as u64
+            ^ event.kind as u64
+    };
+    let mut sum = 0_u64;
+    let mut pad = [0; WINDOW_BYTES];
+    while let Some(&length) = bytes.first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(length));
+        if let Ok(Some(event)) = decode_event(window(&bytes[2..], &mut pad), length) {
+            sum = sum.wrapping_add(fold(&event));
         }
+        let Some(rest) = bytes.get(2 + length..) else { break };
+        bytes = rest;
+    }
+    sum
+}
+
+/// The peer's handler: folds the same fields.
+#[derive(Default)]
+struct Peer(u64);
+
+impl Peer {
+    #[inline]
+    fn fold(&mut self, fields: u64, time: &peer::Timestamp, locate: u16) -> ControlFlow<()> {
+        self.0 = self.0.wrapping_add(fields ^ time.to_u64() ^ u64::from(locate));
+        ControlFlow::Continue(())
+    }
+}
+
+impl itch5::MessageHandler for Peer {
+    fn on_add_order_no_mpid_attribution(
+        &mut self,
+        m: &peer::AddOrderNoMPIDAttribution,
+    ) -> ControlFlow<()> {
+        let is_buy = matches!(m.buy_sell_indicator(), peer::BuySellIndicator::Buy);
+        let fields = m.order_reference_number() ^ u64::from(m.shares()) ^ m.stock().to_u64();
+        let fields = fields ^ u64::from(m.price().into_u32()) ^ u64::from(is_buy);
+        self.fold(fields, m.timestamp(), m.stock_locate())
+    }
+
+    fn on_add_order_with_mpid_attribution(
+        &mut self,
+        m: &peer::AddOrderWithMPIDAttribution,
+    ) -> ControlFlow<()> {
+        let is_buy = matches!(m.buy_sell_indicator(), peer::BuySellIndicator::Buy);
+        let fields = m.order_reference_number() ^ u64::from(m.shares()) ^ m.stock().to_u64();
+        let fields = fields ^ u64::from(m.price().into_u32()) ^ u64::from(is_buy);
+        self.fold(fields, m.timestamp(), m.stock_locate())
+    }
+
+    fn on_order_executed(&mut self, m: &peer::OrderExecuted) -> ControlFlow<()> {
+        let fields = m.order_reference_number() ^ u64::from(m.executed_shares());
+        self.fold(fields ^ m.match_number(), m.timestamp(), m.stock_locate())
+    }
+
+    fn on_order_cancel(&mut self, m: &peer::OrderCancel) -> ControlFlow<()> {
+        let fields = m.order_reference_number() ^ u64::from(m.cancelled_shares());
+        self.fold(fields, m.timestamp(), m.stock_locate())
+    }
+
+    fn on_order_delete(&mut self, m: &peer::OrderDelete) -> ControlFlow<()> {
+        self.fold(m.order_reference_number(), m.timestamp(), m.stock_locate())
+    }
+
+    fn on_order_replace(&mut self, m: &peer::OrderReplace) -> ControlFlow<()> {
+        let fields = m.original_order_reference_number() ^ m.new_order_reference_number();
+        let fields = fields ^ u64::from(m.shares()) ^ u64::from(m.price().into_u32());
+        self.fold(fields, m.timestamp(), m.stock_locate())
+    }
+}
+
+fn peer_decode(bytes: &[u8]) -> u64 {
+    let mut handler = Peer::default();
+    itch5::Parser::new(bytes).parse_stream(&mut handler).expect("a day it can read");
+    handler.0
+}
+
+/// Takes all messages into the books; returns how many did not fit.
+type Builder = fn(&[u8], Books) -> (u64, Books);
+
+/// Each message into the books before the next is looked at, as in a feed whose packets hold one.
+fn one_at_a_time(bytes: &[u8], mut books: Books) -> (u64, Books) {
+    let (mut misfits, mut ahead) = (0, Lookahead::default());
+    let mut rest = bytes;
+    while let Some((message, after)) = split_block(rest) {
+        let block = &rest[..2 + message.len()];
+        ahead.each(block, &mut books, |books, decoded| match decoded.event {
+            Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
+            Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
+        });
+        rest = after;
+    }
+    (misfits, books)
+}
+
+/// All messages as if they were one packet.
+fn look_ahead(bytes: &[u8], mut books: Books) -> (u64, Books) {
+    let mut misfits = 0;
+    Lookahead::default().each(bytes, &mut books, |books, decoded| match decoded.event {
+        Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
+        Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
     });
     (misfits, books)
 }
 
+/// A message that is about no displayed order; whether it did not fit.
+#[cold]
+fn other(books: &mut Books, bytes: &[u8]) -> bool {
+    itch50::decode(bytes).map_or(true, |message| books.apply(&message).is_err())
+}
+
+/// Nanoseconds of one cache miss: from pointer to pointer through 8 MiB.
+fn miss_ns(clock: Clock) -> f64 {
+    const LINES: usize = (8 << 20) / 64;
+    let mut random = Random::new(1);
+    let mut order: Vec<usize> = (0..LINES).collect();
+    for place in (1..LINES).rev() {
+        // Sattolo: one cycle through all.
+        order.swap(place, random.index(place));
+    }
+    let mut lines = vec![[0_usize; 8]; LINES];
+    for (line, &next) in lines.iter_mut().zip(&order) {
+        line[0] = next;
+    }
+    let steps = 400_000;
+    let start = clock.now();
+    let mut at = 0;
+    for _ in 0..steps {
+        at = lines[at][0];
+    }
+    black_box(at);
+    clock.now().since(start) as f64 / f64::from(steps)
+}
+
+const NAMES: [&str; 6] = [
+    "length walk",
+    "decode, each type",
+    "decode, order events",
+    "itch5",
+    "book, one at a time",
+    "book, look-ahead",
+];
+
 fn main() {
     let scale = Scale::from_arguments();
     let clock = Clock::start();
-    let bytes = Day::generate(&scale);
-    let mut each: [Vec<f64>; 3] = Default::default();
-    let mut hash = 0;
+    let bytes = scale.day();
+    let mut each: [Vec<f64>; NAMES.len()] = Default::default();
+    let mut misses = Vec::new();
+    let mut digests = Vec::new();
     for _ in 0..scale.rounds {
+        misses.push(miss_ns(clock));
         let mut timed = |place: usize, run: &mut dyn FnMut()| {
             let start = clock.now();
             run();
             let ns = clock.now().since(start) as f64;
             each[place].push(ns / scale.messages as f64);
         };
-        timed(0, &mut || {
-            black_box(floor(black_box(&bytes)));
-        });
-        timed(1, &mut || {
-            black_box(decode(black_box(&bytes)));
-        });
-        let mut last = None;
-        timed(2, &mut || last = Some(book(black_box(&bytes), &scale)));
-        let (misfits, books) = last.expect("it ran");
-        assert_eq!(misfits, 0, "a generated day fits its books");
-        hash = books.digest();
+        let decoders: [fn(&[u8]) -> u64; 4] = [floor, decode, events, peer_decode];
+        for (place, decoder) in decoders.into_iter().enumerate() {
+            timed(place, &mut || {
+                black_box(decoder(black_box(&bytes)));
+            });
+        }
+        let builders: [Builder; 2] = [one_at_a_time, look_ahead];
+        for (place, builder) in builders.into_iter().enumerate() {
+            let mut built = None;
+            timed(4 + place, &mut || built = Some(builder(black_box(&bytes), scale.books())));
+            let (misfits, books) = built.expect("it ran");
+            assert_eq!(misfits, 0, "a generated day fits its books");
+            digests.push(books.digest());
+        }
     }
-    let names = ["length walk", "decode", "decode + book"];
-    let rows: Vec<Vec<String>> = names
-        .iter()
-        .zip(&each)
-        .map(|(name, of)| {
-            let ratio: Vec<f64> = of.iter().zip(&each[0]).map(|(ns, floor)| ns / floor).collect();
-            vec![
-                (*name).to_owned(),
-                table::number(table::median(of), 2),
-                table::number(table::quantile(of, 0.9), 2),
-                table::number(1_000.0 / table::median(of), 1),
-                table::number(table::median(&ratio), 2),
-            ]
-        })
-        .collect();
-    println!(
-        "feed: {} messages, {} symbols, {} rounds; books {hash:016x}",
-        scale.messages, scale.symbols, scale.rounds
-    );
-    table::print(&["", "ns/message p50", "p90", "M/s", "x floor"], &rows);
+    assert!(digests.iter().all(|&digest| digest == digests[0]), "the same books: {digests:x?}");
+    report(&scale, &each, &misses, digests[0]);
+}
+
+fn report(scale: &Scale, each: &[Vec<f64>; NAMES.len()], misses: &[f64], digest: u64) {
+    let Scale { messages, symbols, rounds } = scale;
+    println!("feed: {messages} messages, {symbols} symbols, {rounds} rounds; books {digest:016x}");
+    println!("a cache miss: {} ns", table::number(table::median(misses), 0));
+    let ratio = |of: &[f64], to: &[f64]| {
+        let all: Vec<f64> = of.iter().zip(to).map(|(ns, base)| ns / base).collect();
+        table::number(table::median(&all), 2)
+    };
+    let rows = NAMES.iter().zip(each).map(|(name, of)| {
+        vec![
+            (*name).to_owned(),
+            table::number(table::median(of), 2),
+            table::number(table::quantile(of, 0.9), 2),
+            table::number(1_000.0 / table::median(of), 1),
+            ratio(of, &each[0]),
+            ratio(&each[3], of),
+        ]
+    });
+    let head = ["", "ns/message p50", "p90", "M/s", "x walk", "itch5's time /"];
+    table::print(&head, &rows.collect::<Vec<_>>());
 }

@@ -66,7 +66,7 @@ fn exchange(
 ) -> Result<impl Agent + use<>, Box<dyn Error>> {
     let venue = config.venues.first().ok_or("the configuration has no [[venue]]")?;
     let channel = config.channels.first().ok_or("the configuration has no [[channel]]")?;
-    let Source::Multicast { line_a, line_b, interface } = &channel.source else {
+    let Source::Multicast { line_a, line_b, interface, .. } = &channel.source else {
         return Err(format!("channel {} is not multicast", channel.name).into());
     };
     let sink = |destination| {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use postern::config::{Config, Source};
+use postern::net::Timestamps;
 use postern::runtime::layout::Layout;
 use postern::session::SessionKey;
 
@@ -122,6 +123,30 @@ fn a_sound_file_is_read_exactly() {
     assert_eq!(config.sessions[0].key_file, folder.path().join("a.key"));
     assert!(matches!(config.channels[0].source, Source::Multicast { line_b: Some(_), .. }));
     assert_eq!(config.channels[0].utc_offset_minutes, 0);
+}
+
+#[test]
+fn stamps_are_none_unless_asked_for_and_are_printed_as_they_are_read() {
+    let folder = folder();
+    let path = folder.path().join("g.toml");
+    let asked = [
+        ("", Timestamps::None),
+        ("timestamps = \"none\"\n", Timestamps::None),
+        ("timestamps = \"software\"\n", Timestamps::Software),
+        ("timestamps = \"hardware\"\n", Timestamps::Hardware),
+    ];
+    for (line, expected) in asked {
+        let text = SOUND.replacen("interface =", &format!("{line}interface ="), 1);
+        fs::write(&path, text).expect("written");
+        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        let Source::Multicast { timestamps, .. } = config.channels[0].source else {
+            panic!("a multicast channel");
+        };
+        assert_eq!(timestamps, expected);
+        fs::write(&path, config.to_toml()).expect("written");
+        let again = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(again.channels, config.channels);
+    }
 }
 
 #[test]
@@ -274,6 +299,16 @@ fn one_fault_is_one_line() {
         &["g.toml:24: channel.utc_offset_minutes: -721 is outside -720 to 840"],
     );
     check("interface = \"127.0.0.1\"\n", "", &["g.toml:16: channel.interface: is missing"]);
+    check(
+        "stale_after_ms = 3000",
+        "stale_after_ms = 3000\ntimestamps = \"hard\"",
+        &[r#"g.toml:24: channel.timestamps: "hard" is none of "none", "software", "hardware""#],
+    );
+    check(
+        "source = \"multicast\"\nline_a = \"239.1.1.1:26400\"\nline_b = \"239.1.1.2:26400\"\ninterface = \"127.0.0.1\"",
+        "source = \"capture\"\nfile = \"x.pcap\"\npace = \"fast\"\ntimestamps = \"none\"",
+        &[r#"g.toml:22: channel.timestamps: does not go with source = "capture""#],
+    );
     check(
         "source = \"multicast\"",
         "source = \"multcast\"",

@@ -199,6 +199,27 @@ fn a_market_from_a_binary_file_balances() {
 }
 
 /// Refused with this on standard error, nothing on standard output, and no file made.
+#[test]
+fn a_market_by_two_lines_that_send_packets_twice_and_stall_balances() {
+    let place = Place::new();
+    let faults = ["--duplicate", "20.5", "--delay", "5", "--seed", "3"];
+    let size = ["--orders", "2000", "--rate", "2000", "--layout", "fused"];
+    let output = place.run(&[&faults[..], &size].concat());
+    assert_balanced(&place, &output, 2_000, "fused");
+}
+
+#[test]
+fn faults_of_more_than_all_packets_are_refused() {
+    let place = Place::new();
+    assert_refused(&place, &["--reorder", "60", "--delay", "60"], &["reordered or delayed"]);
+    for percent in ["100.1", "-1", "5%", "1.00001", "much"] {
+        let loss = format!("--loss={percent}");
+        let output = place.command(&[&loss]).output().expect("the binary");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("no percentage from 0 to 100"), "{percent}");
+    }
+}
+
 fn assert_refused(place: &Place, arguments: &[&str], why: &[&str]) {
     let output = place.run(arguments);
     let err = text(&output.stderr);

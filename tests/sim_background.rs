@@ -6,7 +6,6 @@ mod sim_support;
 
 use std::path::PathBuf;
 
-use postern::feed::BookDigest;
 use postern::feed::book::{Books, BooksConfig};
 use postern::feed::channel::Channel;
 use postern::feed::itch50;
@@ -17,10 +16,10 @@ use postern::sim::background::{
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
 use postern::sim::matching::{Exchange, ExchangeConfig, VenueInstrument};
 use postern::sim::mold_out::{MoldConfig, MoldOut};
-use postern::sim::order::{BookEvent, EventSink, NewOrder, Order, OwnerId, Report};
+use postern::sim::order::{BookEvent, EventSink, NewOrder, OwnerId, Report};
 use postern::sim::prng::SplitMix;
 use postern::types::{ClOrdId, Nanos, OrdType, Price, Side, Symbol, TimeInForce, TradingStatus};
-use sim_support::{Line, feed, instrument, read};
+use sim_support::{Line, digest, feed, instrument, read};
 
 /// Publishes as the exchange's agent does.
 struct Publisher {
@@ -93,27 +92,6 @@ impl World {
     fn count(&self, letter: u8) -> u64 {
         self.feed.counts().by_type[usize::from(letter)]
     }
-}
-
-fn digest(exchange: &Exchange, reference: impl Fn(&Order) -> u64) -> u64 {
-    let mut instruments: Vec<_> = (0..).zip(exchange.instruments()).collect();
-    instruments.sort_by_key(|(_, instrument)| instrument.symbol);
-    let mut digest = BookDigest::new();
-    for (index, instrument) in instruments {
-        let sides = [Side::Buy, Side::Sell];
-        if sides.iter().all(|&side| exchange.best(index, side).is_none()) {
-            continue;
-        }
-        digest.book(instrument.symbol);
-        for side in sides {
-            for level in exchange.levels(index, side) {
-                for order in exchange.orders(level) {
-                    digest.order(side, level.price, order.leaves_qty, reference(order));
-                }
-            }
-        }
-    }
-    digest.finish()
 }
 
 fn capture() -> Option<Vec<u8>> {

@@ -8,8 +8,7 @@
 
 mod sim_support;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -30,65 +29,12 @@ use postern::sim::order::VenueReject;
 use postern::sim::prng::SplitMix;
 use postern::sim::venue::{LedgerCell, UtcAnchor, VenueAgent, VenueConfig, VenueLines};
 use postern::telemetry::Registry;
-use postern::transport::{Fragment, Inbound, OfferError, Outbound, StreamEvent, TransportDown};
+use postern::transport::StreamEvent;
 use postern::types::{
     AccountId, CancelRejectTo, ClOrdId, ExecType, InstrumentId, MassScope, Nanos, OrdStatus,
     OrdType, Price, SeqNum, SessionId, Side, TerminationCode, TimeInForce, UtcNanos,
 };
-use sim_support::{Line, feed, instrument, read};
-
-type Sent = VecDeque<(i32, Vec<u8>)>;
-
-/// A stream of requests: what clients sent, with the publisher's number.
-#[derive(Clone, Debug, Default)]
-struct Requests {
-    messages: Rc<RefCell<Sent>>,
-    events: Rc<RefCell<VecDeque<StreamEvent>>>,
-}
-
-impl Inbound for Requests {
-    fn poll(
-        &mut self,
-        limit: usize,
-        handler: &mut impl FnMut(Fragment<'_>),
-    ) -> Result<usize, TransportDown> {
-        let mut count = 0;
-        while count < limit {
-            let Some((source, bytes)) = self.messages.borrow_mut().pop_front() else { break };
-            handler(Fragment { source, bytes: &bytes });
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn next_event(&mut self) -> Option<StreamEvent> {
-        self.events.borrow_mut().pop_front()
-    }
-}
-
-/// A stream of reports with room for so many messages.
-#[derive(Clone, Debug)]
-struct Reports {
-    messages: Rc<RefCell<VecDeque<OrderEntry>>>,
-    room: Rc<Cell<usize>>,
-}
-
-impl Outbound for Reports {
-    fn offer(&mut self, bytes: usize, write: impl FnOnce(&mut [u8])) -> Result<(), OfferError> {
-        if self.room.get() == 0 {
-            return Err(OfferError::BackPressured);
-        }
-        self.room.set(self.room.get() - 1);
-        let mut message = vec![0; bytes];
-        write(&mut message);
-        self.messages.borrow_mut().push_back(OrderEntry::decode(&message).unwrap());
-        Ok(())
-    }
-
-    fn is_connected(&self) -> bool {
-        true
-    }
-}
+use sim_support::{Line, Reports, Requests, feed, instrument, read};
 
 const KEY: [u8; 32] = [9; 32];
 const STOCK: InstrumentId = InstrumentId(500);
@@ -232,14 +178,22 @@ impl Hall {
         self.send(place, |number| OrderCancelReplaceRequest { msg_seq_num: number, ..message });
     }
 
-    /// Duty cycles until nothing moves; then the feed must have the exchange's books.
-    fn run(&mut self) {
+    /// Duty cycles until nothing moves.
+    fn settle(&mut self) {
         for _ in 0..100 {
             let work = self.agent.poll(self.now).unwrap();
             if self.deliver() + work == 0 {
                 break;
             }
         }
+    }
+
+    /// Duty cycles until nothing moves, also after the longest that market data waits for what follows an answer; then the
+    /// feed must have the exchange's books.
+    fn run(&mut self) {
+        self.settle();
+        self.now = self.now.plus(100_000);
+        self.settle();
         read(&mut self.feed, &self.line);
         for index in 0..2 {
             let book = self.agent.snapshot(index).unwrap();
@@ -348,6 +302,33 @@ fn an_order_that_rests_is_acknowledged_and_shows_in_the_feed() {
     let book = hall.feed.books().by_symbol(instrument("AAPL", 7, 1).symbol).unwrap();
     assert_eq!(hall.feed.books().best(book).bid, Some(("320.15".parse().unwrap(), 300)));
     assert!(hall.executions(1).is_empty());
+}
+
+#[test]
+fn market_data_waits_for_what_follows_an_answer_but_not_for_long() {
+    let mut hall = Hall::open();
+    let start = hall.now;
+    let packets = |hall: &mut Hall, after_ns| {
+        hall.now = start.plus(after_ns);
+        hall.settle();
+        hall.line.take().len()
+    };
+    assert_eq!(packets(&mut hall, 0), 0);
+    hall.submit(0, 1, Side::Buy, "320.15", 300);
+    assert_eq!(packets(&mut hall, 0), 0);
+    assert!(!hall.agent.is_drained(), "the market has not heard of it");
+    assert_eq!(packets(&mut hall, 19_999), 0);
+    assert_eq!(packets(&mut hall, 20_000), 1);
+    assert!(hall.agent.is_drained());
+    // Each answer makes it wait again, but none beyond what it may wait in all.
+    for id in 2..=11 {
+        let after_ns = 10_000 * (id + 1);
+        hall.submit(0, id, Side::Buy, "320.15", 300);
+        assert_eq!(packets(&mut hall, after_ns), 0, "{id}");
+    }
+    hall.submit(0, 12, Side::Buy, "320.15", 300);
+    assert_eq!(packets(&mut hall, 130_000), 1);
+    assert_eq!(hall.take(0).len(), 12, "no answer waited");
 }
 
 #[test]
@@ -533,7 +514,7 @@ fn terminate_and_silence_cancel_too() {
     hall.send_raw(0, &message);
     hall.run();
     assert_eq!(hall.agent.exchange().open_count(), 1);
-    hall.now = Nanos(3_000_000_001);
+    hall.now = hall.now.plus(3_000_000_001);
     hall.run();
     assert_eq!(hall.agent.exchange().open_count(), 0, "three silent intervals");
     let down = ClientAction::Down(TerminationCode::KeepaliveExpired);

@@ -15,6 +15,7 @@ use crate::config::sections::{
     Wanted,
 };
 use crate::config::values;
+use crate::net::Timestamps;
 use crate::runtime::layout::Layout;
 use crate::types::{AccountId, ChannelId, InstrumentId, Qty, SessionId, Symbol, VenueId};
 
@@ -52,6 +53,11 @@ pub(super) const DRIVERS: [(&str, DriverMode); 4] = [
     ("shared", DriverMode::Shared),
     ("dedicated", DriverMode::Dedicated),
     ("external", DriverMode::External),
+];
+pub(super) const TIMESTAMPS: [(&str, Timestamps); 3] = [
+    ("none", Timestamps::None),
+    ("software", Timestamps::Software),
+    ("hardware", Timestamps::Hardware),
 ];
 pub(super) const PACES: [(&str, Pace); 2] = [("recorded", Pace::Recorded), ("fast", Pace::Fast)];
 
@@ -316,7 +322,7 @@ fn channel(
 ) -> Option<Channel> {
     const KINDS: [(&str, SourceKind); 2] =
         [("multicast", SourceKind::Multicast), ("capture", SourceKind::Capture)];
-    const MULTICAST: [&str; 3] = ["line_a", "line_b", "interface"];
+    const MULTICAST: [&str; 4] = ["line_a", "line_b", "interface", "timestamps"];
     const CAPTURE: [&str; 2] = ["file", "pace"];
     let name = person_name(s, r);
     let stale_after_ms = s.integer(r, "stale_after_ms", 1..=HOUR_MS);
@@ -353,10 +359,15 @@ fn multicast(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Source> {
         other => other.map(|_| None),
     };
     let interface = values::interface(s, r, "interface");
+    let timestamps = match s.has("timestamps") {
+        true => s.word(r, "timestamps", &TIMESTAMPS),
+        false => Some(Timestamps::None),
+    };
     if line_a.is_some() && line_b.flatten() == line_a {
         s.refuse(r, "line_b", "is the same as line_a: leave it out where there is only one line");
     }
-    Some(Source::Multicast { line_a: line_a?, line_b: line_b?, interface: interface? })
+    let (interface, timestamps) = (interface?, timestamps?);
+    Some(Source::Multicast { line_a: line_a?, line_b: line_b?, interface, timestamps })
 }
 
 fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Option<Instrument> {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use crate::config::Config;
-use crate::config::parse::{DRIVERS, GUARDS, IDLES, LAYOUTS, PACES, WANTED};
+use crate::config::parse::{DRIVERS, GUARDS, IDLES, LAYOUTS, PACES, TIMESTAMPS, WANTED};
 use crate::config::sections::{
     Account, Channel, Core, Instrument, Runtime, Session, Source, Stream, Venue,
 };
@@ -150,13 +150,14 @@ fn channel(page: &mut Page, channel: &Channel) {
     page.raw("id", channel.id);
     page.text("name", &channel.name);
     match &channel.source {
-        Source::Multicast { line_a, line_b, interface } => {
+        Source::Multicast { line_a, line_b, interface, timestamps } => {
             page.text("source", "multicast");
             page.text("line_a", line_a);
             if let Some(line_b) = line_b {
                 page.text("line_b", line_b);
             }
             page.text("interface", interface);
+            page.word("timestamps", *timestamps, &TIMESTAMPS);
         }
         Source::Capture { file, pace } => {
             page.text("source", "capture");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+use crate::net::Timestamps;
 use crate::runtime::layout::Layout;
 use crate::session::SessionKey;
 use crate::types::{AccountId, ChannelId, InstrumentId, Price, Qty, SessionId, Symbol, VenueId};
@@ -208,6 +209,8 @@ pub enum Source {
         line_b: Option<SocketAddrV4>,
         /// Address of the interface to join on.
         interface: Ipv4Addr,
+        /// Who stamps packets as they arrive.
+        timestamps: Timestamps,
     },
     /// A file.
     Capture {

@@ -538,7 +538,16 @@ impl<O: Outbound> Sink<'_, O> {
             | Message::OrderReplace(_)
             | Message::CrossTrade(_)
             | Message::BrokenTrade(_)
-            | Message::Other { .. } => {}
+            | Message::RegShoRestriction(_)
+            | Message::ParticipantPosition(_)
+            | Message::MwcbDeclineLevel(_)
+            | Message::MwcbStatus(_)
+            | Message::QuotingPeriod(_)
+            | Message::LuldCollar(_)
+            | Message::OperationalHalt(_)
+            | Message::Imbalance(_)
+            | Message::RetailInterest(_)
+            | Message::CapitalRaise(_) => {}
         }
     }
 }

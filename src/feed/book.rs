@@ -5,20 +5,21 @@
 //! exchange's. So does running out of room. A stale book stays so until the session changes.
 
 use crate::feed::digest::BookDigest;
-use crate::feed::itch50::{AddOrder, Message, OrderReplace};
-use crate::feed::levels::Levels;
+use crate::feed::itch50::{Message, OrderEvent, OrderEventKind};
+use crate::feed::levels::{Ladder, Levels, Rank};
 use crate::feed::order_table::{InsertError, Order, OrderTable, Slot};
+use crate::runtime::prefetch;
 use crate::types::{Price, Side, Symbol, TradingStatus};
 
-/// How much the books of one channel can hold. All of it is allocated at start, except that following all symbols
-/// allocates a book when its symbol is first seen.
+/// How much the books of one channel can hold. All of it is allocated at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BooksConfig {
-    /// Orders in all books together; 64 to 128 bytes each.
+    /// Orders in all books together; 64 to 128 bytes each, and half a megabyte.
     pub orders_max: usize,
-    /// Price levels of one side of one book that are kept sorted; 24 bytes each.
+    /// Price levels of one side of one book that are kept sorted; 64 bytes each for each book, but no more in all than 64
+    /// bytes for each order.
     pub levels_max: usize,
-    /// Books; at most 65,534.
+    /// Books; at most 65,534, 320 bytes each.
     pub books_max: usize,
     /// Whether any symbol that shows up gets a book; else only the ones asked for.
     pub follow_all_symbols: bool,
@@ -90,6 +91,17 @@ pub struct Execution {
     pub printable: bool,
 }
 
+/// What [`Books::prefetch`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefetchStep {
+    /// The order, if it is young, and which book it is in.
+    Young,
+    /// The order, if it is old, and the head of its book.
+    Old,
+    /// The book's best levels.
+    Levels,
+}
+
 /// What a message did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -103,21 +115,24 @@ pub enum Effect {
 
 /// One security's book.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Book {
     symbol: Symbol,
-    bids: Levels,
-    asks: Levels,
+    bids: Ladder,
+    asks: Ladder,
     orders: u32,
     status: TradingStatus,
     is_stale: bool,
 }
 
+const _: () = assert!(size_of::<Book>() == 64, "a book's head is one cache line");
+
 impl Book {
-    fn new(symbol: Symbol, levels_max: usize) -> Book {
+    fn new(symbol: Symbol, place: usize) -> Book {
         Book {
             symbol,
-            bids: Levels::new(Side::Buy, levels_max),
-            asks: Levels::new(Side::Sell, levels_max),
+            bids: Ladder::new(2 * place),
+            asks: Ladder::new(2 * place + 1),
             orders: 0,
             status: TradingStatus::Unknown,
             is_stale: false,
@@ -125,7 +140,7 @@ impl Book {
     }
 
     #[inline]
-    fn side(&mut self, side: Side) -> &mut Levels {
+    fn side(&mut self, side: Side) -> &mut Ladder {
         match side {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
@@ -137,6 +152,16 @@ impl Book {
 const UNSEEN: u16 = 0;
 const IGNORED: u16 = u16::MAX;
 const LOCATES: usize = 65_536;
+
+/// An order that an event is about, as it was before.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    slot: Slot,
+    book: BookIndex,
+    side: Side,
+    price: u32,
+    shares: u32,
+}
 
 /// Which book a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +175,7 @@ enum Followed {
 #[derive(Debug)]
 pub struct Books {
     orders: OrderTable,
+    levels: Levels,
     books: Vec<Book>,
     /// By stock locate code.
     locates: Vec<u16>,
@@ -168,9 +194,10 @@ impl Books {
         assert!((1..=places).contains(&config.books_max), "1 to {places} books");
         assert!(symbols.len() <= config.books_max, "{} symbols", symbols.len());
         let mut books = Vec::with_capacity(config.books_max);
-        books.extend(symbols.iter().map(|&symbol| Book::new(symbol, config.levels_max)));
+        books.extend(symbols.iter().enumerate().map(|(place, &symbol)| Book::new(symbol, place)));
         Books {
             orders: OrderTable::new(config.orders_max),
+            levels: Levels::new(config.levels_max, 2 * config.books_max, config.orders_max),
             books,
             locates: vec![UNSEEN; LOCATES],
             config,
@@ -179,45 +206,122 @@ impl Books {
         }
     }
 
-    /// Applies one message. Only what concerns a displayed order, a directory entry or a status does anything. Tens of
-    /// nanoseconds, nearly all of them cache misses.
+    /// Applies one message. Only what concerns a displayed order, a directory entry or a status does anything.
     ///
     /// # Errors
     /// A [`Refusal`] for a message that does not fit; nothing was changed then, but its book is stale.
-    #[inline]
+    ///
+    /// # Panics
+    /// As [`OrderEvent::of`].
     pub fn apply(&mut self, message: &Message) -> Result<Effect, Refusal> {
+        if let Some(event) = OrderEvent::of(message) {
+            return self.apply_order(&event);
+        }
         match message {
-            Message::AddOrder(m) => self.add(m),
-            Message::OrderDelete(m) => self.take(m.head.locate, m.reference, None, |_| None),
-            Message::OrderReplace(m) => self.replace(m),
-            Message::OrderCancel(m) => {
-                self.take(m.head.locate, m.reference, Some(m.shares), |_| None)
-            }
-            Message::OrderExecuted(m) => {
-                self.take(m.head.locate, m.reference, Some(m.shares), |order| {
-                    Some((order.price, m.match_number, true))
-                })
-            }
-            Message::OrderExecutedWithPrice(m) => {
-                self.take(m.head.locate, m.reference, Some(m.shares), |_| {
-                    Some((m.price, m.match_number, m.printable))
-                })
-            }
             Message::StockDirectory(m) => {
                 self.follow(m.head.locate, m.symbol)?;
-                Ok(Effect::None)
             }
             Message::TradingAction(m) => {
                 if let Followed::Book(book) = self.follow(m.head.locate, m.symbol)? {
                     self.books[book.index()].status = m.status;
                 }
-                Ok(Effect::None)
             }
             Message::SystemEvent(_)
+            | Message::AddOrder(_)
+            | Message::OrderExecuted(_)
+            | Message::OrderExecutedWithPrice(_)
+            | Message::OrderCancel(_)
+            | Message::OrderDelete(_)
+            | Message::OrderReplace(_)
             | Message::Trade(_)
             | Message::CrossTrade(_)
             | Message::BrokenTrade(_)
-            | Message::Other { .. } => Ok(Effect::None),
+            | Message::RegShoRestriction(_)
+            | Message::ParticipantPosition(_)
+            | Message::MwcbDeclineLevel(_)
+            | Message::MwcbStatus(_)
+            | Message::QuotingPeriod(_)
+            | Message::LuldCollar(_)
+            | Message::OperationalHalt(_)
+            | Message::Imbalance(_)
+            | Message::RetailInterest(_)
+            | Message::CapitalRaise(_) => {}
+        }
+        Ok(Effect::None)
+    }
+
+    /// Applies what happened to a displayed order. Tens of nanoseconds, nearly all of them cache misses, fewer after
+    /// [`Books::warm`].
+    ///
+    /// # Errors
+    /// As [`Books::apply`].
+    #[inline]
+    pub fn apply_order(&mut self, event: &OrderEvent) -> Result<Effect, Refusal> {
+        if event.kind == OrderEventKind::Add {
+            return self.add(event);
+        }
+        let place = self.locates[usize::from(event.locate)];
+        if place == UNSEEN || place == IGNORED {
+            return self.of_no_book(place);
+        }
+        let book = BookIndex(place - 1);
+        let Some(slot) = self.orders.find(event.reference) else {
+            return Err(self.refuse(Misfit::UnknownOrder, Some(book)));
+        };
+        let order = self.orders.get(slot);
+        if order.book != book.0 {
+            return Err(self.refuse(Misfit::WrongSecurity, Some(book)));
+        }
+        let standing =
+            Standing { slot, book, side: order.side, price: order.price, shares: order.shares };
+        match event.kind {
+            OrderEventKind::Delete => {
+                self.reduce(&standing, standing.shares);
+                Ok(Effect::Changed(book))
+            }
+            OrderEventKind::Replace => self.replace(event, &standing),
+            OrderEventKind::Cancel | OrderEventKind::Add => {
+                self.take(event, &standing)?;
+                Ok(Effect::Changed(book))
+            }
+            OrderEventKind::Execute => self.execute(event, &standing, standing.price, true),
+            OrderEventKind::ExecuteAtPrice => {
+                self.execute(event, &standing, event.price, event.is_printable)
+            }
+        }
+    }
+
+    #[cold]
+    fn of_no_book(&mut self, place: u16) -> Result<Effect, Refusal> {
+        if place == IGNORED {
+            Ok(Effect::None)
+        } else {
+            Err(self.refuse(Misfit::UnknownOrder, None))
+        }
+    }
+
+    /// Asks for the memory that an event will need, in three steps of which each needs what the one before asked for: to be
+    /// called, step by step, for some events before the first of them is applied, so that their cache misses overlap.
+    /// Changes nothing. About a nanosecond.
+    #[inline]
+    pub fn prefetch(&self, event: &OrderEvent, step: PrefetchStep) {
+        let locate = usize::from(event.locate);
+        let place = || usize::from(self.locates[locate].wrapping_sub(1));
+        match step {
+            PrefetchStep::Young => {
+                self.orders.prefetch_young(event.reference);
+                prefetch(&self.locates, locate);
+            }
+            PrefetchStep::Old => {
+                self.orders.prefetch_old(event.reference);
+                prefetch(&self.books, place());
+            }
+            PrefetchStep::Levels => {
+                if let Some(book) = self.books.get(place()) {
+                    self.levels.prefetch(&book.bids);
+                    self.levels.prefetch(&book.asks);
+                }
+            }
         }
     }
 
@@ -255,7 +359,7 @@ impl Books {
                 return Err(self.refuse(Misfit::BooksFull, None));
             }
             None => {
-                self.books.push(Book::new(symbol, self.config.levels_max));
+                self.books.push(Book::new(symbol, self.books.len()));
                 self.books.len() - 1
             }
         };
@@ -273,20 +377,20 @@ impl Books {
     }
 
     #[inline]
-    fn add(&mut self, m: &AddOrder) -> Result<Effect, Refusal> {
-        let Followed::Book(book) = self.follow(m.head.locate, m.symbol)? else {
+    fn add(&mut self, event: &OrderEvent) -> Result<Effect, Refusal> {
+        let Followed::Book(book) = self.follow(event.locate, event.symbol())? else {
             return Ok(Effect::None);
         };
-        if m.shares == 0 {
+        if event.shares == 0 {
             return Err(self.refuse(Misfit::ZeroShares, Some(book)));
         }
         self.enter(Order {
-            reference: m.reference,
+            reference: event.reference,
             entry: 0,
-            price: m.price,
-            shares: m.shares,
+            price: event.price,
+            shares: event.shares,
             book: book.0,
-            side: m.side,
+            side: event.side,
         })?;
         Ok(Effect::Changed(book))
     }
@@ -303,74 +407,56 @@ impl Books {
         }
         let entry = &mut self.books[book.index()];
         entry.orders += 1;
-        let spilled = entry.side(order.side).add(order.price, order.shares);
+        let rank = Rank::of(order.price, order.side);
+        let spilled = self.levels.add(entry.side(order.side), rank, order.shares);
         self.spill_count += u64::from(spilled);
         Ok(())
     }
 
-    /// The order `reference` of the book that goes by `locate`; `None` for a security that is not followed.
+    /// Takes the event's shares off an order.
     #[inline]
-    fn standing(
-        &mut self,
-        locate: u16,
-        reference: u64,
-    ) -> Result<Option<(Slot, Order, BookIndex)>, Refusal> {
-        let book = match self.followed(locate) {
-            Followed::Ignored => return Ok(None),
-            Followed::Unseen => return Err(self.refuse(Misfit::UnknownOrder, None)),
-            Followed::Book(book) => book,
-        };
-        match self.orders.find(reference) {
-            Some((slot, order)) if order.book == book.0 => Ok(Some((slot, order, book))),
-            Some(_) => Err(self.refuse(Misfit::WrongSecurity, Some(book))),
-            None => Err(self.refuse(Misfit::UnknownOrder, Some(book))),
+    fn take(&mut self, event: &OrderEvent, order: &Standing) -> Result<(), Refusal> {
+        if event.shares == 0 || event.shares > order.shares {
+            let zero = event.shares == 0;
+            let misfit = if zero { Misfit::ZeroShares } else { Misfit::TooManyShares };
+            return Err(self.refuse(misfit, Some(order.book)));
         }
+        self.reduce(order, event.shares);
+        Ok(())
     }
 
-    /// Takes `shares` off an order, or all of them; `trade` says whether that is a trade: price, match, printable.
+    /// An order trades at `price`.
     #[inline]
-    fn take(
+    fn execute(
         &mut self,
-        locate: u16,
-        reference: u64,
-        shares: Option<u32>,
-        trade: impl FnOnce(&Order) -> Option<(Price, u64, bool)>,
+        event: &OrderEvent,
+        order: &Standing,
+        price: u32,
+        printable: bool,
     ) -> Result<Effect, Refusal> {
-        let Some((slot, order, book)) = self.standing(locate, reference)? else {
-            return Ok(Effect::None);
-        };
-        let shares = shares.unwrap_or(order.shares);
-        if shares == 0 {
-            return Err(self.refuse(Misfit::ZeroShares, Some(book)));
-        }
-        if shares > order.shares {
-            return Err(self.refuse(Misfit::TooManyShares, Some(book)));
-        }
-        self.reduce(slot, &order, shares);
-        Ok(match trade(&order) {
-            None => Effect::Changed(book),
-            Some((price, match_number, printable)) => Effect::Executed(Execution {
-                book,
-                price,
-                shares,
-                resting: order.side,
-                match_number,
-                printable,
-            }),
-        })
+        self.take(event, order)?;
+        Ok(Effect::Executed(Execution {
+            book: order.book,
+            price: Price::from_itch4(price),
+            shares: event.shares,
+            resting: order.side,
+            match_number: event.second,
+            printable,
+        }))
     }
 
     #[inline]
-    fn reduce(&mut self, slot: Slot, order: &Order, shares: u32) {
+    fn reduce(&mut self, order: &Standing, shares: u32) {
         let gone = shares == order.shares;
         if gone {
-            self.orders.remove(slot);
+            self.orders.remove(order.slot);
         } else {
-            self.orders.reduce(slot, shares);
+            self.orders.reduce(order.slot, shares);
         }
-        let book = &mut self.books[usize::from(order.book)];
+        let book = &mut self.books[order.book.index()];
         book.orders -= u32::from(gone);
-        if book.side(order.side).reduce(order.price, shares, gone) {
+        let rank = Rank::of(order.price, order.side);
+        if self.levels.reduce(book.side(order.side), rank, shares, gone) {
             self.refill(order.book, order.side);
         }
     }
@@ -378,30 +464,34 @@ impl Books {
     /// Builds a side's levels anew from the order table. Walks all of it: the price of more levels than there is room
     /// for, paid only when all levels nearer to the touch are gone.
     #[cold]
-    fn refill(&mut self, book: u16, side: Side) {
+    fn refill(&mut self, book: BookIndex, side: Side) {
         self.refill_count += 1;
-        let levels = self.books[usize::from(book)].side(side);
-        levels.clear();
-        for order in self.orders.iter().filter(|order| order.book == book && order.side == side) {
-            levels.add(order.price, order.shares);
+        let ladder = self.books[book.index()].side(side);
+        self.levels.clear(ladder);
+        for order in self.orders.iter().filter(|order| order.book == book.0 && order.side == side) {
+            self.levels.add(ladder, Rank::of(order.price, side), order.shares);
         }
     }
 
     #[inline]
-    fn replace(&mut self, m: &OrderReplace) -> Result<Effect, Refusal> {
-        let Some((slot, old, book)) = self.standing(m.head.locate, m.reference)? else {
-            return Ok(Effect::None);
-        };
-        if m.shares == 0 {
-            return Err(self.refuse(Misfit::ZeroShares, Some(book)));
+    fn replace(&mut self, event: &OrderEvent, old: &Standing) -> Result<Effect, Refusal> {
+        if event.shares == 0 {
+            return Err(self.refuse(Misfit::ZeroShares, Some(old.book)));
         }
-        if self.orders.find(m.new_reference).is_some() {
-            return Err(self.refuse(Misfit::DuplicateOrder, Some(book)));
+        if self.orders.find(event.second).is_some() {
+            return Err(self.refuse(Misfit::DuplicateOrder, Some(old.book)));
         }
-        self.reduce(slot, &old, old.shares);
+        self.reduce(old, old.shares);
         // There is room: one order has just left.
-        self.enter(Order { reference: m.new_reference, price: m.price, shares: m.shares, ..old })?;
-        Ok(Effect::Changed(book))
+        self.enter(Order {
+            reference: event.second,
+            entry: 0,
+            price: event.price,
+            shares: event.shares,
+            book: old.book.0,
+            side: old.side,
+        })?;
+        Ok(Effect::Changed(old.book))
     }
 
     /// Forgets all orders, statuses and locate codes: a new session begins. The books stay.
@@ -409,8 +499,8 @@ impl Books {
         self.orders.clear();
         self.locates.fill(UNSEEN);
         for book in &mut self.books {
-            book.bids.clear();
-            book.asks.clear();
+            self.levels.clear(&mut book.bids);
+            self.levels.clear(&mut book.asks);
             book.orders = 0;
             book.status = TradingStatus::Unknown;
             book.is_stale = false;
@@ -444,7 +534,10 @@ impl Books {
     #[inline]
     pub fn best(&self, book: BookIndex) -> Best {
         let book = &self.books[book.index()];
-        Best { bid: book.bids.best(), ask: book.asks.best() }
+        Best {
+            bid: self.levels.best(&book.bids, Side::Buy),
+            ask: self.levels.best(&book.asks, Side::Sell),
+        }
     }
 
     /// The book's symbol.
@@ -495,10 +588,11 @@ impl Books {
         side: Side,
     ) -> impl Iterator<Item = (Price, u64, u32)> + '_ {
         let book = &self.books[book.index()];
-        match side {
-            Side::Buy => book.bids.iter(),
-            Side::Sell => book.asks.iter(),
-        }
+        let ladder = match side {
+            Side::Buy => &book.bids,
+            Side::Sell => &book.asks,
+        };
+        self.levels.iter(ladder, side)
     }
 
     /// How often an order was spilled beyond the levels kept sorted, and how often a side was built anew for it.
@@ -521,8 +615,8 @@ pub fn digest_of<'a>(channels: impl IntoIterator<Item = &'a Books>) -> u64 {
     }
     orders.sort_unstable_by_key(|&(symbol, channel, order)| {
         let rank = match order.side {
-            Side::Buy => !order.price.units(),
-            Side::Sell => order.price.units(),
+            Side::Buy => !order.price,
+            Side::Sell => order.price,
         };
         (symbol, order.side, rank, channel, order.entry)
     });
@@ -533,7 +627,8 @@ pub fn digest_of<'a>(channels: impl IntoIterator<Item = &'a Books>) -> u64 {
             digest.book(symbol);
             last = Some(symbol);
         }
-        digest.order(order.side, order.price, order.shares, order.reference);
+        let price = Price::from_itch4(order.price);
+        digest.order(order.side, price, order.shares, order.reference);
     }
     digest.finish()
 }

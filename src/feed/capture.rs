@@ -1,6 +1,6 @@
 //! Recorded feeds of any form as captures of MoldUDP64 datagrams.
 //!
-//! A pcap file holds them already. An ITCH file of the exchange (BinaryFILE: each message behind its length in two bytes,
+//! A pcap or pcapng file holds them already. An ITCH file of the exchange (BinaryFILE: each message behind its length in two bytes,
 //! big-endian) gets them: one datagram a message, numbered from 1, so that the one path from datagram to book serves both
 //! and gives the same books.
 
@@ -17,15 +17,15 @@ pub const FILE_SESSION: Session = Session(*b"BINARYFILE");
 /// The destination that messages of a BinaryFILE are given.
 pub const FILE_DESTINATION: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
-/// Reads a recorded feed: pcap or BinaryFILE, either also as gzip. What can be read is kept even where the rest is
+/// Reads a recorded feed: pcap, pcapng or BinaryFILE, each also as gzip. What can be read is kept even where the rest is
 /// damaged: see [`Capture::defect`] and [`Capture::whole`].
 ///
 /// # Errors
 /// If nothing of it can be read.
 pub fn open(path: &Path) -> Result<Capture, CaptureError> {
     let (bytes, damage) = Capture::read_file(path)?;
-    let mut capture = if Capture::is_pcap(&bytes) {
-        Capture::from_pcap(path, bytes)?
+    let mut capture = if Capture::is_pcap(&bytes) || Capture::is_pcapng(&bytes) {
+        Capture::from_packets(path, bytes)?
     } else {
         from_binary_file(path, &bytes)?
     };
@@ -35,7 +35,8 @@ pub fn open(path: &Path) -> Result<Capture, CaptureError> {
     Ok(capture)
 }
 
-/// The messages of a BinaryFILE in memory; `path` is named in errors. An empty message ends the file.
+/// The messages of a BinaryFILE in memory; `path` is named in errors. An empty message ends the file. Takes the file's size
+/// again, and 44 bytes a message.
 ///
 /// # Errors
 /// If it does not begin with an ITCH 5.0 message behind its length.

@@ -17,7 +17,9 @@ pub mod arbiter;
 pub mod book;
 pub mod capture;
 pub mod channel;
+pub mod iex;
 pub mod itch50;
+pub mod lookahead;
 pub mod moldudp64;
 
 pub use agent::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};

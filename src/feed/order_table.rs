@@ -1,19 +1,25 @@
-//! The orders of one channel by reference number: an open-addressing table of fixed capacity.
+//! The orders of one channel by reference number: the young in a ring, the old in an open-addressing table.
 //!
-//! Linear probing from a multiplicative hash, at most half full, so a look-up touches one or two cache lines; a removal
-//! shifts the run behind it back instead of leaving a mark, so the table never decays. A slot is 32 bytes. All of it is
-//! allocated and touched when the table is made.
+//! Reference numbers grow, and most orders are gone soon after they came. So a new order goes into a small ring at its
+//! number, beside the one before it, where all that happens to it soon finds it near; it moves into the large table only
+//! when the ring has come round to its place and it still stands. There the home of a number is a multiplicative hash,
+//! probing is linear and at most half of the slots are taken, so a look-up touches one or two cache lines; a removal shifts
+//! the run behind it back instead of leaving a mark, so the table never decays. Numbers in any other order are as good,
+//! only slower. A slot is 32 bytes; all of them are allocated and touched when the table is made.
 
-use crate::types::{Price, Side};
+use crate::runtime::prefetch;
+use crate::types::Side;
 
 /// An order that stands in a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(32))]
 pub(super) struct Order {
     /// The exchange's number.
     pub(super) reference: u64,
     /// Counts the orders entered into the table: a smaller one was there earlier, and has priority at its price.
     pub(super) entry: u64,
-    pub(super) price: Price,
+    /// ITCH `Price(4)`.
+    pub(super) price: u32,
     /// Shares left; 0 marks an empty slot.
     pub(super) shares: u32,
     /// Place of its book.
@@ -24,9 +30,13 @@ pub(super) struct Order {
 const _: () = assert!(size_of::<Order>() == 32, "two orders share a cache line");
 
 const EMPTY: Order =
-    Order { reference: 0, entry: 0, price: Price::MIN, shares: 0, book: 0, side: Side::Buy };
+    Order { reference: 0, entry: 0, price: 0, shares: 0, book: 0, side: Side::Buy };
 
-/// Where an order is. Valid until the table is next changed by `insert` or `remove`.
+/// Slots of the ring: half a megabyte, of which a core's second-level cache holds the part in use.
+const YOUNG_SLOTS_MAX: usize = 1 << 14;
+
+/// Where an order is: in the ring or, beyond its size, in the table. Valid until the table is next changed by `insert` or
+/// `remove`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot(usize);
 
@@ -41,27 +51,41 @@ pub(super) enum InsertError {
 
 #[derive(Debug)]
 pub(super) struct OrderTable {
-    slots: Vec<Order>,
+    /// The ring, then the table.
+    slots: Box<[Order]>,
+    ring_slots: usize,
+    /// Slots of the table less one: they are a power of two.
     mask: usize,
-    /// 64 less the bits of a slot index.
+    /// 64 less the bits of the table's slots.
     shift: u32,
+    /// No order in the table has a larger number.
+    old_reference_max: u64,
     count: usize,
     count_max: usize,
     entries: u64,
 }
 
+#[inline]
+#[allow(clippy::as_conversions, reason = "the low bits are what is wanted")]
+const fn low_bits(word: u64) -> usize {
+    word as usize
+}
+
 impl OrderTable {
-    /// A table for `count_max` orders: 64 to 128 bytes each.
+    /// A table for `count_max` orders: 64 to 128 bytes each, and half a megabyte.
     ///
     /// # Panics
     /// If `count_max` is 0 or more than 2^28.
     pub(super) fn new(count_max: usize) -> OrderTable {
         assert!((1..=1 << 28).contains(&count_max), "a table of 1 to 2^28 orders, not {count_max}");
         let slots = (count_max * 2).next_power_of_two();
+        let ring_slots = slots.min(YOUNG_SLOTS_MAX);
         OrderTable {
-            slots: vec![EMPTY; slots],
+            slots: vec![EMPTY; ring_slots + slots].into_boxed_slice(),
+            ring_slots,
             mask: slots - 1,
             shift: 64 - slots.trailing_zeros(),
+            old_reference_max: 0,
             count: 0,
             count_max,
             entries: 0,
@@ -72,36 +96,71 @@ impl OrderTable {
         self.count
     }
 
+    /// The place of `reference` in the ring.
+    #[inline]
+    fn young(&self, reference: u64) -> usize {
+        low_bits(reference) & (self.ring_slots - 1)
+    }
+
+    /// The place in the table where the search for `reference` begins.
     #[inline]
     fn home(&self, reference: u64) -> usize {
         // Fibonacci hashing: the top bits of a product with 2^64 over the golden ratio spread consecutive numbers evenly.
-        let hash = reference.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
-        #[allow(clippy::as_conversions, reason = "fewer bits than the slots' index has")]
-        {
-            hash as usize & self.mask
-        }
+        low_bits(reference.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) & self.mask
     }
 
-    /// The slot of `reference`, or the empty one where it would go.
+    /// The slot of `reference` in the table, or the empty one where it would go.
     #[inline]
     fn probe(&self, reference: u64) -> Result<usize, usize> {
         let mut at = self.home(reference);
         loop {
-            let order = &self.slots[at];
+            let order = &self.slots[self.ring_slots + at];
             if order.shares == 0 {
-                return Err(at);
+                return Err(self.ring_slots + at);
             }
             if order.reference == reference {
-                return Ok(at);
+                return Ok(self.ring_slots + at);
             }
             at = (at + 1) & self.mask;
         }
     }
 
+    /// Asks for the place of `reference` in the ring.
     #[inline]
-    pub(super) fn find(&self, reference: u64) -> Option<(Slot, Order)> {
-        let at = self.probe(reference).ok()?;
-        Some((Slot(at), self.slots[at]))
+    pub(super) fn prefetch_young(&self, reference: u64) {
+        prefetch(&self.slots, self.young(reference));
+    }
+
+    /// Asks for what will be looked at in the table to find or enter `reference`: itself if it is not in the ring, or where
+    /// the order will go that is in its way. Without a branch: what the ring holds cannot be predicted.
+    #[inline]
+    pub(super) fn prefetch_old(&self, reference: u64) {
+        let young = &self.slots[self.young(reference)];
+        let is_old = young.reference > reference;
+        let is_in_the_way = (young.reference < reference) & (young.shares > 0);
+        let is_needed = usize::from(is_old | is_in_the_way).wrapping_neg();
+        let at = self.home(reference.min(young.reference)) & is_needed;
+        prefetch(&self.slots, self.ring_slots + at);
+    }
+
+    /// Where `reference` is.
+    #[inline]
+    pub(super) fn find(&self, reference: u64) -> Option<Slot> {
+        let at = self.young(reference);
+        let young = &self.slots[at];
+        if young.reference == reference && young.shares > 0 {
+            return Some(Slot(at));
+        }
+        if reference > self.old_reference_max {
+            return None;
+        }
+        self.probe(reference).ok().map(Slot)
+    }
+
+    /// The order in a slot.
+    #[inline]
+    pub(super) fn get(&self, slot: Slot) -> &Order {
+        &self.slots[slot.0]
     }
 
     /// Enters an order behind all others; its `entry` is set here.
@@ -111,15 +170,34 @@ impl OrderTable {
     #[inline]
     pub(super) fn insert(&mut self, order: Order) -> Result<(), InsertError> {
         assert!(order.shares > 0, "an order without shares is an empty slot");
-        let at = match self.probe(order.reference) {
-            Ok(_) => return Err(InsertError::Duplicate),
-            Err(_) if self.count >= self.count_max => return Err(InsertError::Full),
-            Err(at) => at,
-        };
-        self.slots[at] = Order { entry: self.entries, ..order };
+        if self.find(order.reference).is_some() {
+            return Err(InsertError::Duplicate);
+        }
+        if self.count >= self.count_max {
+            return Err(InsertError::Full);
+        }
+        let entry = self.entries;
         self.entries += 1;
         self.count += 1;
+        let at = self.young(order.reference);
+        let there = &self.slots[at];
+        if there.shares > 0 {
+            // The one with the larger number is the younger.
+            if there.reference > order.reference {
+                self.retire(Order { entry, ..order });
+                return Ok(());
+            }
+            self.retire(*there);
+        }
+        self.slots[at] = Order { entry, ..order };
         Ok(())
+    }
+
+    /// Puts an order that is in neither into the table.
+    fn retire(&mut self, order: Order) {
+        let (Ok(at) | Err(at)) = self.probe(order.reference);
+        self.slots[at] = order;
+        self.old_reference_max = self.old_reference_max.max(order.reference);
     }
 
     /// Takes `shares` off an order that has more than that.
@@ -130,28 +208,36 @@ impl OrderTable {
         order.shares -= shares;
     }
 
-    /// Takes an order out, and moves those it had pushed aside nearer to where they belong.
+    /// Takes an order out.
     #[inline]
     pub(super) fn remove(&mut self, slot: Slot) {
-        let mut hole = slot.0;
-        assert!(self.slots[hole].shares > 0, "slot {hole} holds no order");
-        let mut at = hole;
+        assert!(self.slots[slot.0].shares > 0, "slot {} holds no order", slot.0);
+        self.count -= 1;
+        self.slots[slot.0].shares = 0;
+        if slot.0 >= self.ring_slots {
+            self.close_hole(slot.0 - self.ring_slots);
+        }
+    }
+
+    /// Moves orders of the table that were pushed aside by the one that was at `hole` nearer to where they belong.
+    #[inline]
+    fn close_hole(&mut self, hole: usize) {
+        let (mut hole, mut at) = (hole, hole);
         loop {
             at = (at + 1) & self.mask;
-            let order = self.slots[at];
+            let order = &self.slots[self.ring_slots + at];
             if order.shares == 0 {
-                break;
+                return;
             }
             // It may fill the hole if its home is not between the hole and itself, going round.
             let from_home = at.wrapping_sub(self.home(order.reference)) & self.mask;
             let from_hole = at.wrapping_sub(hole) & self.mask;
             if from_home >= from_hole {
-                self.slots[hole] = order;
+                self.slots[self.ring_slots + hole] = *order;
+                self.slots[self.ring_slots + at].shares = 0;
                 hole = at;
             }
         }
-        self.slots[hole] = EMPTY;
-        self.count -= 1;
     }
 
     /// Every order, in no order that means anything.
@@ -162,6 +248,7 @@ impl OrderTable {
     /// Takes all orders out. Touches the whole table.
     pub(super) fn clear(&mut self) {
         self.slots.fill(EMPTY);
+        self.old_reference_max = 0;
         self.count = 0;
     }
 }
@@ -199,7 +286,7 @@ mod tests {
                 } else {
                     let found = table.find(reference);
                     prop_assert_eq!(found.is_some(), map.remove(&reference).is_some());
-                    if let Some((slot, _)) = found {
+                    if let Some(slot) = found {
                         table.remove(slot);
                     }
                 }
@@ -207,7 +294,7 @@ mod tests {
                 held.sort_unstable();
                 prop_assert_eq!(&held, &map.keys().copied().collect::<Vec<_>>());
                 for key in held {
-                    prop_assert_eq!(table.find(key).map(|(_, order)| order.reference), Some(key));
+                    prop_assert_eq!(table.find(key).map(|slot| table.get(slot).reference), Some(key));
                 }
                 prop_assert_eq!(table.count(), map.len());
             }

@@ -47,6 +47,13 @@ impl PacketSource for AnySource {
             AnySource::Capture(source) => source.drops(),
         }
     }
+
+    fn errors(&self) -> u64 {
+        match self {
+            AnySource::Kernel(source) => source.errors(),
+            AnySource::Capture(source) => source.errors(),
+        }
+    }
 }
 
 /// Sources of which every poll visits each, in their order. Each is subscribed before it is put in.
@@ -83,16 +90,24 @@ impl PacketSource for SourceSet {
 
     /// Polls every source for at most `budget` datagrams each. The set ends when all of its sources have; one without
     /// sources has nothing that could end and is idle.
+    ///
+    /// # Errors
+    /// The first source's that failed, after all were polled.
     #[inline]
     fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
         let mut taken = 0;
         let mut is_over = !self.sources.is_empty();
+        let mut failed = None;
         for source in &mut self.sources {
-            match source.poll(budget, handler)? {
-                Polled::Got(count) => taken += count,
-                Polled::Idle => is_over = false,
-                Polled::End => {}
+            match source.poll(budget, handler) {
+                Ok(Polled::Got(count)) => taken += count,
+                Ok(Polled::Idle) => is_over = false,
+                Ok(Polled::End) => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         Ok(match (taken, is_over) {
             (0, true) => Polled::End,
@@ -103,6 +118,10 @@ impl PacketSource for SourceSet {
 
     fn drops(&self) -> u64 {
         self.sources.iter().map(PacketSource::drops).fold(0, u64::saturating_add)
+    }
+
+    fn errors(&self) -> u64 {
+        self.sources.iter().map(PacketSource::errors).fold(0, u64::saturating_add)
     }
 }
 
@@ -115,7 +134,7 @@ mod tests {
     use crate::net::capture::Capture;
     use crate::net::replay::Pace;
     use crate::net::source::Datagram;
-    use crate::net::udp::UdpSourceConfig;
+    use crate::net::udp::{Timestamps, UdpSourceConfig};
 
     struct Seen(Vec<u32>);
 
@@ -151,11 +170,27 @@ mod tests {
         let socket = KernelUdpSource::new(UdpSourceConfig {
             interface: Ipv4Addr::LOCALHOST,
             receive_buffer_bytes: 65_536,
-            timestamps: false,
+            timestamps: Timestamps::None,
         });
         for sources in [Vec::new(), vec![capture(1, 0), AnySource::Kernel(socket)]] {
             let mut set = SourceSet::new(sources);
             assert_eq!(set.poll(2, &mut seen).expect("polls"), Polled::Idle);
         }
+    }
+
+    #[test]
+    fn a_source_that_fails_is_told_after_the_others_were_polled() {
+        let mut socket = KernelUdpSource::new(UdpSourceConfig {
+            interface: Ipv4Addr::LOCALHOST,
+            receive_buffer_bytes: 65_536,
+            timestamps: Timestamps::None,
+        });
+        let anywhere = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        socket.subscribe(anywhere, ChannelId(9), 0).expect("binds");
+        socket.break_lines();
+        let mut set = SourceSet::new(vec![AnySource::Kernel(socket), capture(2, 3)]);
+        let mut seen = Seen(Vec::new());
+        assert!(set.poll(2, &mut seen).is_err());
+        assert_eq!((seen.0, set.errors()), (vec![2, 2], 1));
     }
 }

@@ -15,7 +15,7 @@ pub(super) const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// Datagrams of one system call.
 pub(super) const BATCH: usize = 32;
 
-/// Bytes for what the kernel tells about a datagram: a time stamp and a count of drops.
+/// Bytes for what the kernel tells about a datagram: three time stamps (64 bytes) and a count of drops (24).
 const CONTROL_BYTES: usize = 128;
 
 /// Buffers, and the arrays that describe them to the kernel.
@@ -141,13 +141,11 @@ fn control(header: &libc::msghdr) -> (RxStamp, Option<u32>) {
         // SAFETY: as above: the data follows the head.
         let data = unsafe { libc::CMSG_DATA(head) };
         match (head.cmsg_level, head.cmsg_type) {
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                // SAFETY: the kernel puts a `timespec` behind a head of this type (socket(7), SO_TIMESTAMPNS).
-                let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
-                let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-                let part = u64::try_from(time.tv_nsec).unwrap_or(0);
-                let ns = seconds.saturating_mul(1_000_000_000).saturating_add(part);
-                stamp = RxStamp { ns, clock: RxClock::SoftRealtime };
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
+                // SAFETY: the kernel puts three `timespec` behind a head of this type (Linux,
+                // Documentation/networking/timestamping.rst, 2.1).
+                let times = unsafe { data.cast::<[libc::timespec; 3]>().read_unaligned() };
+                stamp = stamp_of(&times);
             }
             (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                 // SAFETY: the kernel puts a 32-bit count behind a head of this type (socket(7), SO_RXQ_OVFL).
@@ -159,6 +157,22 @@ fn control(header: &libc::msghdr) -> (RxStamp, Option<u32>) {
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
     (stamp, drops)
+}
+
+/// The best of what the kernel knows of a datagram's arrival: the first time is its own, the third the network
+/// interface's, and one that is not known is zero.
+fn stamp_of(times: &[libc::timespec; 3]) -> RxStamp {
+    let ns = |time: &libc::timespec| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let part = u64::try_from(time.tv_nsec).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(part)
+    };
+    let [software, _, hardware] = times;
+    match (ns(hardware), ns(software)) {
+        (0, 0) => UNKNOWN.0,
+        (0, ns) => RxStamp { ns, clock: RxClock::SoftRealtime },
+        (ns, _) => RxStamp { ns, clock: RxClock::Nic },
+    }
 }
 
 /// Datagrams to be sent with one call.
@@ -253,4 +267,67 @@ pub(super) fn set_socket_option(
     // SAFETY: `value` points to an integer that lives until the call returns, and `length` is its size.
     let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, value.cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn time(tv_sec: i64, tv_nsec: i64) -> libc::timespec {
+        libc::timespec { tv_sec, tv_nsec }
+    }
+
+    #[test]
+    fn the_interfaces_stamp_is_taken_before_the_kernels() {
+        let none = time(0, 0);
+        let stamp = |ns, clock| RxStamp { ns, clock };
+        let both = [time(5, 1), none, time(3, 999_999_999)];
+        assert_eq!(stamp_of(&both), stamp(3_999_999_999, RxClock::Nic));
+        assert_eq!(
+            stamp_of(&[time(5, 1), none, none]),
+            stamp(5_000_000_001, RxClock::SoftRealtime)
+        );
+        assert_eq!(stamp_of(&[none, none, time(0, 7)]), stamp(7, RxClock::Nic));
+        assert_eq!(stamp_of(&[none; 3]), stamp(0, RxClock::None));
+        // The second has had no meaning since long ago.
+        assert_eq!(stamp_of(&[none, time(9, 9), none]), stamp(0, RxClock::None));
+        assert_eq!(stamp_of(&[time(-1, -1), none, none]), stamp(0, RxClock::None));
+    }
+
+    /// What the kernel would have written for those messages: level, type and data each.
+    fn told(messages: &[(libc::c_int, libc::c_int, Vec<u8>)]) -> Vec<u64> {
+        let head_bytes = size_of::<libc::cmsghdr>();
+        let mut bytes = Vec::new();
+        for (level, kind, data) in messages {
+            bytes.extend_from_slice(&(head_bytes + data.len()).to_ne_bytes());
+            bytes.extend_from_slice(&level.to_ne_bytes());
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(data);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().map(|word| u64::from_ne_bytes(*word)).collect()
+    }
+
+    #[test]
+    fn what_the_kernel_tells_is_found_among_other_things() {
+        let times = [5_i64, 1, 0, 0, 3, 2].map(i64::to_ne_bytes).concat();
+        let other = (libc::IPPROTO_IP, libc::SCM_TIMESTAMPING, vec![1; 48]);
+        let stamps = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, times);
+        let drops = (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 9_u32.to_ne_bytes().to_vec());
+        let hardware = RxStamp { ns: 3_000_000_002, clock: RxClock::Nic };
+        for (messages, expected) in [
+            (vec![], UNKNOWN),
+            (vec![drops.clone()], (UNKNOWN.0, Some(9))),
+            (vec![stamps.clone()], (hardware, None)),
+            (vec![other, drops, stamps], (hardware, Some(9))),
+        ] {
+            let mut words = told(&messages);
+            // SAFETY: all zeros is a header without name, buffers, control or flags.
+            let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+            header.msg_control = words.as_mut_ptr().cast();
+            header.msg_controllen = words.len() * 8;
+            assert_eq!(control(&header), expected);
+        }
+    }
 }

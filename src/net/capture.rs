@@ -1,25 +1,32 @@
 //! A recorded feed in memory: datagrams with their destinations and times.
 //!
-//! A pcap file is read whole when it is opened, so that playing it later costs neither a system call nor an allocation.
-//! What it takes is the file's size (unpacked, if it was compressed) and 24 bytes a datagram.
+//! A pcap or pcapng file is read whole when it is opened, so that playing it later costs neither a system call nor an
+//! allocation. What it takes is the file's size (unpacked, if it was compressed) and 24 bytes a datagram.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-use pcap_parser::{LegacyPcapBlock, Linktype, PcapHeader};
+use flate2::bufread::MultiGzDecoder;
+use pcap_parser::{LegacyPcapBlock, PcapHeader};
 use pcap_parser::{parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
 
-use crate::net::frame::{FrameError, parse_udp};
+use crate::net::frame::{FrameError, Link, parse_link_udp};
+use crate::net::pcapng;
 
 /// The most bytes of a capture that are held in memory.
 pub const CAPTURE_BYTES_MAX: usize = 4 << 30;
 
 /// The longest frame a record may hold: what capturing programs allow at most.
-const RECORD_BYTES_MAX: u32 = 262_144;
+pub(super) const RECORD_BYTES_MAX: u32 = 262_144;
+
+/// What a gzip file begins with (RFC 1952, 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+
+/// Bytes read from a file at a time.
+const READ_BYTES: usize = 1 << 20;
 
 /// Destinations a capture may hold datagrams for; those beyond are counted and left out.
 pub const FLOWS_MAX: usize = 1_024;
@@ -35,8 +42,8 @@ pub enum CaptureErrorKind {
     TooLarge,
     /// Not a format that is known.
     UnknownFormat,
-    /// A capture of another link than Ethernet: its number in the registry of link types.
-    LinkType(i32),
+    /// A capture of a link that is not read: its number in the registry of link types.
+    LinkType(u32),
     /// Ends inside a record.
     CutRecord,
     /// A record that cannot be one.
@@ -60,14 +67,20 @@ impl fmt::Display for CaptureError {
         match &self.kind {
             CaptureErrorKind::Read(error) => write!(f, "{path}: cannot be read: {error}"),
             CaptureErrorKind::TooLarge => {
-                write!(f, "{path}: larger than {CAPTURE_BYTES_MAX} bytes unpacked")
+                let most = CAPTURE_BYTES_MAX >> 30;
+                write!(
+                    f,
+                    "{path}: larger than {most} GiB, unpacked: it is read into memory whole, so split it first"
+                )
             }
             CaptureErrorKind::UnknownFormat => {
-                write!(f, "{path}: neither pcap (plain or gzip) nor a length-framed message file")
+                write!(f, "{path}: neither pcap nor pcapng nor a length-framed message file")
             }
-            CaptureErrorKind::LinkType(link) => {
-                write!(f, "{path}: capture of link type {link}, only Ethernet (1) is read")
-            }
+            CaptureErrorKind::LinkType(link) => write!(
+                f,
+                "{path}: capture of link type {link}; read are Ethernet (1), raw IP (101, 228), loopback (0, 108) and \
+                 Linux cooked (113, 276)"
+            ),
             CaptureErrorKind::Unpack(error) => {
                 write!(f, "{path}: damaged compression after byte {}: {error}", self.offset)
             }
@@ -94,8 +107,30 @@ pub struct Skipped {
     pub not_udp: u64,
     /// Parts of datagrams.
     pub fragments: u64,
+    /// With lengths that contradict each other.
+    pub lengths: u64,
+    /// Of a link that is not read, in a file that has others too.
+    pub links: u64,
     /// For a destination beyond [`FLOWS_MAX`].
     pub flows: u64,
+}
+
+impl Skipped {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        let Skipped { cut, not_ipv4, not_udp, fragments, lengths, links, flows } = *self;
+        cut + not_ipv4 + not_udp + fragments + lengths + links + flows
+    }
+
+    fn count(&mut self, error: FrameError) {
+        *match error {
+            FrameError::Cut => &mut self.cut,
+            FrameError::NotIpv4 => &mut self.not_ipv4,
+            FrameError::NotUdp => &mut self.not_udp,
+            FrameError::Fragment => &mut self.fragments,
+            FrameError::BadLength => &mut self.lengths,
+        } += 1;
+    }
 }
 
 /// Place of a datagram in the bytes.
@@ -143,26 +178,34 @@ impl Capture {
             offset: u64::try_from(offset).unwrap_or(u64::MAX),
             kind,
         };
-        let read = |kind| error(0, CaptureErrorKind::Read(kind));
-        let limit = u64::try_from(CAPTURE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        let mut packed = Vec::new();
-        File::open(path).map_err(read)?.take(limit).read_to_end(&mut packed).map_err(read)?;
-        if packed.len() > CAPTURE_BYTES_MAX {
+        let read = |cause| error(0, CaptureErrorKind::Read(cause));
+        let file = File::open(path).map_err(read)?;
+        let size = file.metadata().map_err(read)?.len();
+        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        let packed = file.fill_buf().map_err(read)?.starts_with(&GZIP_MAGIC);
+        let limit = u64::try_from(CAPTURE_BYTES_MAX).unwrap_or(u64::MAX);
+        if size > limit && !packed {
             return Err(error(0, CaptureErrorKind::TooLarge));
         }
-        if !packed.starts_with(&[0x1F, 0x8B]) {
-            return Ok((packed, None));
-        }
         let mut bytes = Vec::new();
-        let unpacked = MultiGzDecoder::new(packed.as_slice()).take(limit).read_to_end(&mut bytes);
+        let whole = if packed {
+            MultiGzDecoder::new(file).take(limit + 1).read_to_end(&mut bytes)
+        } else {
+            let room = bytes.try_reserve_exact(usize::try_from(size).unwrap_or(0));
+            room.map_err(|_| read(io::ErrorKind::OutOfMemory.into()))?;
+            file.take(limit + 1).read_to_end(&mut bytes)
+        };
         if bytes.len() > CAPTURE_BYTES_MAX {
             return Err(error(0, CaptureErrorKind::TooLarge));
         }
-        let defect = unpacked.err().map(|cause| {
-            let at = bytes.len();
-            error(at, CaptureErrorKind::Unpack(cause))
-        });
-        Ok((bytes, defect))
+        let at = bytes.len();
+        match whole {
+            Ok(_) => Ok((bytes, None)),
+            Err(cause) if packed && is_damage(&cause) => {
+                Ok((bytes, Some(error(at, CaptureErrorKind::Unpack(cause)))))
+            }
+            Err(cause) => Err(read(cause)),
+        }
     }
 
     /// Whether `bytes` begin as a pcap file does, in either byte order and precision.
@@ -175,39 +218,85 @@ impl Capture {
         })
     }
 
-    /// Reads a pcap file, plain or gzip. What can be read is kept even where the rest is damaged: see
+    /// Whether `bytes` begin as a pcapng file does.
+    pub fn is_pcapng(bytes: &[u8]) -> bool {
+        bytes.starts_with(&pcapng::MAGIC)
+    }
+
+    /// Reads a pcap or pcapng file, plain or gzip. What can be read is kept even where the rest is damaged: see
     /// [`Capture::defect`].
     ///
     /// # Errors
     /// If nothing of it can be read.
-    pub fn read_pcap(path: &Path) -> Result<Capture, CaptureError> {
-        let (bytes, defect) = Capture::read_file(path)?;
-        let mut capture = Capture::from_pcap(path, bytes)?;
-        capture.defect = defect.or(capture.defect);
+    pub fn read(path: &Path) -> Result<Capture, CaptureError> {
+        let (bytes, damage) = Capture::read_file(path)?;
+        let mut capture = Capture::from_packets(path, bytes)?;
+        capture.defect = damage.or(capture.defect);
         Ok(capture)
     }
 
-    /// As [`Capture::read_pcap`], of bytes in memory; `path` is named in errors.
+    /// As [`Capture::read`], of bytes in memory; `path` is named in errors.
     ///
     /// # Errors
-    /// If they do not begin with the header of a pcap file of Ethernet frames.
+    /// As [`Capture::from_pcap`] and [`Capture::from_pcapng`].
+    pub fn from_packets(path: &Path, bytes: Vec<u8>) -> Result<Capture, CaptureError> {
+        if Capture::is_pcapng(&bytes) {
+            Capture::from_pcapng(path, bytes)
+        } else {
+            Capture::from_pcap(path, bytes)
+        }
+    }
+
+    /// The datagrams of a pcap file in memory; `path` is named in errors.
+    ///
+    /// # Errors
+    /// If it does not begin with the header of a pcap file of a link that is read.
     pub fn from_pcap(path: &Path, bytes: Vec<u8>) -> Result<Capture, CaptureError> {
         let mut capture = Capture::empty(path);
-        let (rest, header) = parse_pcap_header(&bytes)
-            .map_err(|_| capture.error(0, CaptureErrorKind::UnknownFormat))?;
-        if header.network != Linktype::ETHERNET {
-            return Err(capture.error(0, CaptureErrorKind::LinkType(header.network.0)));
-        }
+        let known = if Capture::is_pcap(&bytes) { parse_pcap_header(&bytes).ok() } else { None };
+        let (rest, header) =
+            known.ok_or_else(|| capture.error(0, CaptureErrorKind::UnknownFormat))?;
+        // The upper half tells of checksums behind the frames (draft-ietf-opsawg-pcap, section 4).
+        let number = header.network.0.cast_unsigned() & 0xFFFF;
+        let link = Link::from_number(number)
+            .ok_or_else(|| capture.error(0, CaptureErrorKind::LinkType(number)))?;
+        let unit = if header.is_nanosecond_precision() { 1 } else { 1_000 };
         let mut at = bytes.len() - rest.len();
         while at < bytes.len() {
             match parse_record(&header, &bytes[at..]) {
                 Ok((after, record)) => {
-                    let next = bytes.len() - after.len();
-                    capture.index(&bytes, next - record.data.len(), &header, &record);
-                    at = next;
+                    let part = u64::from(record.ts_usec).saturating_mul(unit);
+                    let seconds = u64::from(record.ts_sec).saturating_mul(1_000_000_000);
+                    capture.index(&bytes, link, seconds.saturating_add(part), record.data);
+                    at = bytes.len() - after.len();
                 }
                 Err(kind) => {
-                    capture.defect = Some(capture.error(at, kind));
+                    capture.set_defect(at, kind);
+                    break;
+                }
+            }
+        }
+        capture.bytes = bytes;
+        Ok(capture)
+    }
+
+    /// The datagrams of a pcapng file in memory; `path` is named in errors.
+    ///
+    /// # Errors
+    /// If its first block cannot be read.
+    pub fn from_pcapng(path: &Path, bytes: Vec<u8>) -> Result<Capture, CaptureError> {
+        let mut capture = Capture::empty(path);
+        let mut blocks = pcapng::Blocks::new(&bytes);
+        loop {
+            match blocks.next_packet() {
+                Ok(None) => break,
+                Ok(Some(packet)) => match packet.link {
+                    Some(link) => capture.index(&bytes, link, packet.ns, packet.frame),
+                    None => capture.skipped.links += 1,
+                },
+                Err(kind) if blocks.position() == 0 => return Err(capture.error(0, kind)),
+                Err(kind) => {
+                    capture.set_defect(blocks.position(), kind);
                     break;
                 }
             }
@@ -221,40 +310,20 @@ impl Capture {
         CaptureError { path: self.path.clone(), offset, kind }
     }
 
-    /// Notes the datagram in the record whose frame begins at `at`.
-    fn index(
-        &mut self,
-        bytes: &[u8],
-        at: usize,
-        header: &PcapHeader,
-        record: &LegacyPcapBlock<'_>,
-    ) {
-        let kept = usize::try_from(record.caplen).unwrap_or(usize::MAX);
-        let frame = &bytes[at..];
-        let frame = &frame[..kept.min(frame.len())];
-        let udp = match parse_udp(frame) {
+    /// Notes the datagram in `frame`, which is a part of `bytes` and was captured at `ns`.
+    fn index(&mut self, bytes: &[u8], link: Link, ns: u64, frame: &[u8]) {
+        let udp = match parse_link_udp(link, frame) {
             Ok(udp) => udp,
-            Err(error) => {
-                let count = match error {
-                    FrameError::Cut => &mut self.skipped.cut,
-                    FrameError::NotIpv4 => &mut self.skipped.not_ipv4,
-                    FrameError::NotUdp => &mut self.skipped.not_udp,
-                    FrameError::Fragment => &mut self.skipped.fragments,
-                };
-                *count += 1;
-                return;
-            }
+            Err(error) => return self.skipped.count(error),
         };
         let Some(flow) = self.flow(udp.destination) else {
             self.skipped.flows += 1;
             return;
         };
-        let unit = if header.is_nanosecond_precision() { 1 } else { 1_000 };
-        let part = u64::from(record.ts_usec).saturating_mul(unit);
         self.entries.push(Entry {
             // The payload is the frame's last part but for padding; both are slices of `bytes`.
             offset: udp.payload.as_ptr().addr() - bytes.as_ptr().addr(),
-            ns: u64::from(record.ts_sec).saturating_mul(1_000_000_000).saturating_add(part),
+            ns,
             length: u16::try_from(udp.payload.len()).expect("a UDP length has 16 bits"),
             flow,
         });
@@ -374,4 +443,12 @@ fn cut_or_bad(header: &PcapHeader, bytes: &[u8]) -> CaptureErrorKind {
         Some(length) if length > RECORD_BYTES_MAX => CaptureErrorKind::BadRecord,
         Some(_) | None => CaptureErrorKind::CutRecord,
     }
+}
+
+/// Whether an error of unpacking is the file's and not the machine's.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }

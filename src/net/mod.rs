@@ -1,20 +1,24 @@
-//! Datagrams in and out: kernel UDP, capture files. One monomorphised trait for all sources.
+//! Datagrams in and out: kernel UDP, capture files, Aeron. One monomorphised trait for all sources.
 //!
 //! This module must not know what the datagrams hold.
 
 mod any;
 mod batch;
 mod frame;
+mod nic;
+mod pcapng;
 mod player;
 mod replay;
 mod source;
+mod stream;
 mod udp;
 
 pub mod capture;
 
 pub use any::{AnySource, SourceSet};
-pub use frame::{FrameError, UdpFrame, parse_udp};
+pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
 pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
-pub use udp::{KernelUdpSink, KernelUdpSource, UdpSinkConfig, UdpSourceConfig};
+pub use stream::AeronSource;
+pub use udp::{KernelUdpSink, KernelUdpSource, Timestamps, UdpSinkConfig, UdpSourceConfig};

@@ -87,6 +87,11 @@ pub trait PacketSource {
 
     /// Datagrams the kernel or the interface dropped for want of room, so far.
     fn drops(&self) -> u64;
+
+    /// Calls to the kernel that failed on one line while others went on, so far.
+    fn errors(&self) -> u64 {
+        0
+    }
 }
 
 /// Where datagrams go.

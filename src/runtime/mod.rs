@@ -11,6 +11,7 @@ mod idle;
 pub mod layout;
 mod lifecycle;
 pub mod memory;
+mod prefetch;
 mod supervisor;
 mod sys;
 mod tasks;
@@ -25,6 +26,7 @@ pub use cores::{CORE_COUNT_MAX, CoreSet, Cores, ParseCoreSetError, isolated, sib
 pub use duty::{AgentSlot, Death, DutyCycle, EVERY_MAX, TimeSource};
 pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};
+pub use prefetch::prefetch;
 pub use supervisor::{
     Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,
     ThreadState,

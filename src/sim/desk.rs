@@ -120,6 +120,12 @@ impl<O: Outbound, K: PacketSink> Desk<O, K> {
         (self.now, self.utc, self.stamp_ns) = (now, utc, stamp_ns);
     }
 
+    /// The time of day that everything in this cycle happens at, in nanoseconds since midnight.
+    #[inline]
+    pub(super) fn stamp_ns(&self) -> u64 {
+        self.stamp_ns
+    }
+
     /// Whether any one request, from anybody, finds room for all the reports it can cause.
     #[inline]
     pub(super) fn has_room(&self, exchange: &Exchange) -> bool {

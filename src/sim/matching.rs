@@ -336,6 +336,12 @@ impl Exchange {
         self.books.get(usize::from(index)).map(|book| &book.instrument)
     }
 
+    /// The trading status of the instrument at this index.
+    #[inline]
+    pub fn status(&self, index: u16) -> Option<TradingStatus> {
+        self.books.get(usize::from(index)).map(|book| book.status)
+    }
+
     /// The levels of one side, best first; none for an index that is no instrument's.
     pub fn levels(&self, instrument: u16, side: Side) -> impl Iterator<Item = &Level> {
         self.books.get(usize::from(instrument)).into_iter().flat_map(move |book| match side {

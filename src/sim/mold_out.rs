@@ -1,6 +1,8 @@
-//! Packs messages into MoldUDP64 packets and sends them on line A and, if there is one, on line B.
+//! Packs messages into MoldUDP64 packets, sends them on line A and, if there is one, on line B, and keeps the last ones.
 
 use crate::net::PacketSink;
+use crate::sim::impair::{ImpairCounts, Impaired, Impairment};
+use crate::sim::mold_store::MoldStore;
 use crate::types::Nanos;
 
 /// Bytes of the downstream packet header (MoldUDP64 1.00, "Header").
@@ -13,6 +15,8 @@ pub const PACKET_BYTES_SMALLEST: usize = 128;
 const END_OF_SESSION: u16 = 0xFFFF;
 /// How often the end is told: a line may lose one.
 const END_OF_SESSION_PACKETS: usize = 3;
+/// Heartbeats after which a receiver on bad lines knows the number of the last message: all were hardly lost on both.
+const HEARTBEATS_TELLING: u32 = 4;
 
 /// How a session is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +27,28 @@ pub struct MoldConfig {
     pub packet_bytes_max: usize,
     /// A heartbeat is sent after this much silence, in nanoseconds. The field's custom is a second.
     pub heartbeat_ns: u64,
+    /// Messages kept to be sent again, at most; the oldest goes first.
+    pub kept_messages_max: usize,
+    /// Bytes of those messages, with two more for each, at most.
+    pub kept_bytes_max: usize,
+    /// What is done to line A and to line B.
+    pub impairments: [Impairment; 2],
+    /// Seed of what is done to them: each line has numbers of its own.
+    pub impairment_seed: u64,
 }
 
 impl Default for MoldConfig {
-    /// Packets that fit an Ethernet frame of 1,500 bytes, a heartbeat after a second.
+    /// Packets that fit an Ethernet frame of 1,500 bytes, a heartbeat after a second, nothing kept, good lines.
     fn default() -> MoldConfig {
-        MoldConfig { session: *b"SIMULATION", packet_bytes_max: 1_400, heartbeat_ns: 1_000_000_000 }
+        MoldConfig {
+            session: *b"SIMULATION",
+            packet_bytes_max: 1_400,
+            heartbeat_ns: 1_000_000_000,
+            kept_messages_max: 0,
+            kept_bytes_max: 0,
+            impairments: [Impairment::default(); 2],
+            impairment_seed: 0,
+        }
     }
 }
 
@@ -36,7 +56,8 @@ impl Default for MoldConfig {
 #[derive(Debug)]
 pub struct MoldOut<K> {
     config: MoldConfig,
-    lines: [Option<K>; 2],
+    lines: [Option<Impaired<K>>; 2],
+    store: MoldStore,
     packet: Box<[u8; PACKET_BYTES_LARGEST]>,
     bytes: usize,
     count: u16,
@@ -47,19 +68,28 @@ pub struct MoldOut<K> {
     error_count: u64,
     /// Packets made, whatever became of them.
     made_count: u64,
+    /// Heartbeats since the last message.
+    heartbeats: u32,
 }
 
 impl<K: PacketSink> MoldOut<K> {
     /// A transmitter whose first message is number 1.
     ///
     /// # Panics
-    /// If the packet size is outside its range.
+    /// If the packet size is outside its range, or an impairment is none ([`Impairment::check`]).
     pub fn new(config: MoldConfig, line_a: K, line_b: Option<K>, now: Nanos) -> MoldOut<K> {
         let limits = PACKET_BYTES_SMALLEST..=PACKET_BYTES_LARGEST;
         assert!(limits.contains(&config.packet_bytes_max), "a packet of {limits:?} bytes");
+        let [bad_a, bad_b] = config.impairments;
+        // Any two seeds are far apart for this generator, except neighbours of its own step.
+        let [seed_a, seed_b] = [config.impairment_seed, !config.impairment_seed];
         MoldOut {
             config,
-            lines: [Some(line_a), line_b],
+            lines: [
+                Some(Impaired::new(line_a, bad_a, seed_a)),
+                line_b.map(|line| Impaired::new(line, bad_b, seed_b)),
+            ],
+            store: MoldStore::new(config.kept_messages_max, config.kept_bytes_max),
             packet: Box::new([0; PACKET_BYTES_LARGEST]),
             bytes: HEADER_BYTES,
             count: 0,
@@ -69,6 +99,7 @@ impl<K: PacketSink> MoldOut<K> {
             drop_count: 0,
             error_count: 0,
             made_count: 0,
+            heartbeats: 0,
         }
     }
 
@@ -89,6 +120,9 @@ impl<K: PacketSink> MoldOut<K> {
         self.packet[at + 2..end].copy_from_slice(message);
         self.bytes = end;
         self.count += 1;
+        if self.config.kept_messages_max > 0 {
+            self.store.push(message);
+        }
     }
 
     /// Sends what was added, or a heartbeat when it is time for one, and what a line had no room for before. Returns
@@ -99,24 +133,64 @@ impl<K: PacketSink> MoldOut<K> {
             self.close_packet(now);
         } else if now.since(self.sent_at) >= self.config.heartbeat_ns {
             self.send(0, now);
+            self.heartbeats = self.heartbeats.saturating_add(1);
         }
         self.flush_lines();
         self.made_count != before
     }
 
-    /// Sends what was added, and the end of the session.
+    /// Sends what was added, and the end of the session; a bad line lets out what it holds.
     pub fn end_session(&mut self, now: Nanos) {
         self.flush(now);
         for _ in 0..END_OF_SESSION_PACKETS {
             self.send(END_OF_SESSION, now);
+            self.lines.iter_mut().flatten().for_each(Impaired::release);
             self.flush_lines();
         }
+    }
+
+    /// Whether whoever listens to both lines has the last message, or knows by a heartbeat that it has not: at once where
+    /// the lines are good.
+    pub fn is_told(&self) -> bool {
+        let is_good = self.config.impairments.iter().all(Impairment::is_none);
+        let is_held = self.lines.iter().flatten().any(|line| line.held_count() > 0);
+        self.count == 0 && (is_good || (!is_held && self.heartbeats >= HEARTBEATS_TELLING))
     }
 
     /// The number of the next message.
     #[inline]
     pub fn next_sequence(&self) -> u64 {
         self.next_sequence + u64::from(self.count)
+    }
+
+    /// The messages kept. Those of the packet that is not full yet are among them.
+    pub fn store(&self) -> &MoldStore {
+        &self.store
+    }
+
+    /// The number of the first message that has not been sent.
+    #[inline]
+    pub fn unsent_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// How the session is sent.
+    pub fn config(&self) -> &MoldConfig {
+        &self.config
+    }
+
+    /// What was done to both lines together.
+    pub fn impair_counts(&self) -> ImpairCounts {
+        let lines = self.lines.iter().flatten().map(Impaired::counts);
+        lines.fold(ImpairCounts::default(), |sum, line| ImpairCounts {
+            sent: sum.sent + line.sent,
+            lost: sum.lost + line.lost,
+            duplicated: sum.duplicated + line.duplicated,
+            reordered: sum.reordered + line.reordered,
+            corrupted: sum.corrupted + line.corrupted,
+            delayed: sum.delayed + line.delayed,
+            refused: sum.refused + line.refused,
+        })
     }
 
     /// Packets sent, each line's counted.
@@ -141,6 +215,7 @@ impl<K: PacketSink> MoldOut<K> {
         let count = self.count;
         self.send(count, now);
         self.next_sequence += u64::from(count);
+        self.heartbeats = 0;
         self.count = 0;
         self.bytes = HEADER_BYTES;
     }
@@ -224,14 +299,14 @@ mod tests {
         MoldOut::new(config, line(), Some(line()), Nanos(0))
     }
 
-    fn headers(line: Option<&Line>) -> Vec<(u64, u16, usize)> {
+    fn headers(line: Option<&Impaired<Line>>) -> Vec<(u64, u16, usize)> {
         let read = |packet: &Vec<u8>| {
             assert_eq!(&packet[..10], b"SIMULATION");
             let sequence = u64::from_be_bytes(packet[10..18].try_into().expect("8"));
             let count = u16::from_be_bytes(packet[18..20].try_into().expect("2"));
             (sequence, count, packet.len())
         };
-        line.expect("a line").sent.iter().map(read).collect()
+        line.expect("a line").sink().sent.iter().map(read).collect()
     }
 
     #[test]
@@ -270,12 +345,74 @@ mod tests {
     #[test]
     fn a_broken_line_is_counted_and_the_other_goes_on() {
         let mut mold = mold(1);
-        mold.lines[0].as_mut().expect("a line").is_broken = true;
+        mold.lines[0].as_mut().expect("a line").sink_mut().is_broken = true;
         for now in [5, 6] {
             mold.push(&[1; 12], Nanos(now));
             assert!(mold.flush(Nanos(now)));
         }
         assert_eq!(headers(mold.lines[1].as_ref()), [(1, 1, 34), (2, 1, 34)]);
         assert_eq!((mold.error_count(), mold.drop_count()), (2, 0));
+    }
+
+    #[test]
+    fn what_was_pushed_is_kept_and_told_from_what_was_sent() {
+        let line = Line { room: 9, ..Line::default() };
+        let kept =
+            MoldConfig { kept_messages_max: 2, kept_bytes_max: 100, ..MoldConfig::default() };
+        let mut mold = MoldOut::new(kept, line, None, Nanos(0));
+        mold.push(b"one", Nanos(5));
+        mold.push(b"two", Nanos(5));
+        mold.flush(Nanos(5));
+        mold.push(b"three", Nanos(6));
+        assert_eq!((mold.store().kept(), mold.unsent_sequence()), (2..4, 3));
+        assert_eq!(mold.store().block(3), Some(&b"\0\x05three"[..]));
+    }
+
+    #[test]
+    fn bad_lines_suffer_differently_and_have_told_the_end_after_some_heartbeats() {
+        let bad = Impairment { loss_ppm: 300_000, ..Impairment::default() };
+        let config = MoldConfig {
+            heartbeat_ns: 10,
+            impairments: [bad; 2],
+            impairment_seed: 1,
+            ..MoldConfig::default()
+        };
+        let line = || Line { room: 9, ..Line::default() };
+        let mut mold = MoldOut::new(config, line(), Some(line()), Nanos(0));
+        for now in 0..50 {
+            mold.push(b"one", Nanos(now));
+            assert!(!mold.is_told());
+            mold.flush(Nanos(now));
+            assert!(!mold.is_told());
+        }
+        let [a, b] = [0, 1].map(|index| headers(mold.lines[index].as_ref()));
+        assert!(a.len() < 50 && b.len() < 50 && a != b);
+        for beat in 1..=HEARTBEATS_TELLING {
+            assert!(!mold.is_told());
+            assert!(mold.flush(Nanos(50 + 10 * u64::from(beat))));
+        }
+        assert!(mold.is_told());
+        let counts = mold.impair_counts();
+        assert_eq!(counts.sent, 2 * (50 + u64::from(HEARTBEATS_TELLING)));
+        let out: u64 =
+            [0, 1].map(|i| headers(mold.lines[i].as_ref()).len()).map(count).iter().sum();
+        assert_eq!(counts.sent, counts.lost + out);
+    }
+
+    fn count(length: usize) -> u64 {
+        u64::try_from(length).expect("small")
+    }
+
+    #[test]
+    fn the_end_of_the_session_lets_out_what_a_bad_line_holds() {
+        let late = Impairment { reorder_ppm: 1_000_000, distance_max: 9, ..Impairment::default() };
+        let config = MoldConfig { impairments: [late; 2], ..MoldConfig::default() };
+        let line = Line { room: 9, ..Line::default() };
+        let mut mold = MoldOut::new(config, line, None, Nanos(0));
+        mold.push(b"one", Nanos(5));
+        mold.end_session(Nanos(5));
+        let mut sent = headers(mold.lines[0].as_ref());
+        sent.sort_unstable();
+        assert_eq!(sent, [(1, 1, 25), (2, 0xFFFF, 20), (2, 0xFFFF, 20), (2, 0xFFFF, 20)]);
     }
 }

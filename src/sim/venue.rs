@@ -1,7 +1,9 @@
 //! The simulated exchange as an agent: order entry in, reports out, its own book published as ITCH 5.0 over MoldUDP64.
 //!
 //! A duty cycle first sees who went, then takes requests one at a time and answers each, then lets the background
-//! participants act, and publishes last: a participant hears of its own trade before the market does. A request is read
+//! participants act, and publishes last: a participant hears of its own trade before the market does. Publishing costs a
+//! system call and recovering more of them: after an answer both wait a little for what follows it, as a strategy that
+//! answers what it was told would otherwise wait behind them. A request is read
 //! only while every report it can cause has room, so a report is never lost: whoever does not read its reports is not
 //! heard either, until it falls silent for the session layer, is disconnected, and its orders are cancelled.
 
@@ -17,11 +19,17 @@ use crate::sim::ledger::{BookSnapshot, VenueLedger};
 use crate::sim::matching::{Exchange, ExchangeConfig, ExchangeConfigError, VenueInstrument};
 use crate::sim::mold_out::{MoldConfig, MoldOut};
 use crate::sim::order::OwnerId;
+use crate::sim::recovery::RecoveryServers;
 use crate::sim::seat::Seat;
 use crate::sim::slab::at;
 use crate::telemetry::{Counter, Registry};
 use crate::transport::{Inbound, OfferError, Outbound, StreamEvent};
 use crate::types::{Nanos, TradingStatus, UtcNanos};
+
+/// How long market data waits after an answer to a request, in nanoseconds.
+const HOLD_NS: u64 = 20_000;
+/// How long it waits in all, however many answers follow each other, in nanoseconds.
+const HOLD_NS_MAX: u64 = 100_000;
 
 /// One instant on both clocks: from it the exchange knows the time of day by `now` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +121,42 @@ pub type LedgerCell = Arc<OnceLock<VenueLedger>>;
 #[derive(Debug)]
 struct Telemetry {
     background_step_count: Counter,
+    line_corrupt_count: Counter,
+    line_delay_count: Counter,
+    line_duplicate_count: Counter,
     line_error_count: Counter,
+    line_lost_count: Counter,
+    line_reorder_count: Counter,
     open_order_count: Counter,
     packet_count: Counter,
     packet_drop_count: Counter,
     pressure_count: Counter,
+    rerequest_count: Counter,
+    rerequest_refused_count: Counter,
+    snapshot_count: Counter,
+    snapshot_refused_count: Counter,
+}
+
+impl Telemetry {
+    fn new(registry: &Registry) -> Telemetry {
+        Telemetry {
+            background_step_count: registry.counter("venue_background_step_count"),
+            line_corrupt_count: registry.counter("venue_line_corrupt_count"),
+            line_delay_count: registry.counter("venue_line_delay_count"),
+            line_duplicate_count: registry.counter("venue_line_duplicate_count"),
+            line_error_count: registry.counter("venue_line_error_count"),
+            line_lost_count: registry.counter("venue_line_lost_count"),
+            line_reorder_count: registry.counter("venue_line_reorder_count"),
+            open_order_count: registry.counter("venue_open_order_count"),
+            packet_count: registry.counter("venue_packet_count"),
+            packet_drop_count: registry.counter("venue_packet_drop_count"),
+            pressure_count: registry.counter("venue_pressure_count"),
+            rerequest_count: registry.counter("venue_rerequest_count"),
+            rerequest_refused_count: registry.counter("venue_rerequest_refused_count"),
+            snapshot_count: registry.counter("venue_snapshot_count"),
+            snapshot_refused_count: registry.counter("venue_snapshot_refused_count"),
+        }
+    }
 }
 
 /// The simulated exchange.
@@ -129,8 +168,13 @@ pub struct VenueAgent<I, O, K> {
     desk: Desk<O, K>,
     background: Background,
     background_is_over: bool,
-    /// Whether the last cycle put off what it had to publish.
-    is_market_data_held: bool,
+    recovery: RecoveryServers,
+    /// The last milestone of the day.
+    event: SystemEvent,
+    /// When a request was answered last, until market data has gone out after it.
+    answered_at: Option<Nanos>,
+    /// Since when market data waits.
+    held_since: Option<Nanos>,
     ledger: LedgerCell,
     telemetry: Telemetry,
 }
@@ -175,25 +219,39 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
             requests: lines.requests,
             background: background(&exchange),
             background_is_over: false,
-            is_market_data_held: false,
+            recovery: RecoveryServers::default(),
+            event: SystemEvent::StartOfMessages,
+            answered_at: None,
+            held_since: None,
             exchange,
             desk,
             ledger,
-            telemetry: Telemetry {
-                background_step_count: registry.counter("venue_background_step_count"),
-                line_error_count: registry.counter("venue_line_error_count"),
-                open_order_count: registry.counter("venue_open_order_count"),
-                packet_count: registry.counter("venue_packet_count"),
-                packet_drop_count: registry.counter("venue_packet_drop_count"),
-                pressure_count: registry.counter("venue_pressure_count"),
-            },
+            telemetry: Telemetry::new(registry),
             config,
         })
+    }
+
+    /// The exchange with these servers for who missed something. What is sent again is what
+    /// [`MoldConfig::kept_messages_max`] keeps.
+    #[must_use]
+    pub fn with_recovery(mut self, servers: RecoveryServers) -> VenueAgent<I, O, K> {
+        self.recovery = servers;
+        self
+    }
+
+    /// The servers for who missed something.
+    pub fn recovery(&self) -> &RecoveryServers {
+        &self.recovery
     }
 
     /// The exchange itself: its books and orders.
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    /// The number of the next market data message.
+    pub fn next_sequence(&self) -> u64 {
+        self.desk.mold.next_sequence()
     }
 
     /// The background participants.
@@ -257,11 +315,46 @@ impl<I: Inbound, O: Outbound, K: PacketSink> VenueAgent<I, O, K> {
         count
     }
 
+    /// Whether market data is to wait for what follows an answer.
+    #[inline]
+    fn holds_market_data(&mut self, now: Nanos) -> bool {
+        let is_waited = self.answered_at.is_some_and(|at| now.since(at) < HOLD_NS);
+        let is_held = is_waited && now.since(*self.held_since.get_or_insert(now)) < HOLD_NS_MAX;
+        if !is_held {
+            (self.answered_at, self.held_since) = (None, None);
+        }
+        is_held
+    }
+
+    /// Lets whoever missed something have it.
+    #[inline]
+    fn serve_recovery(&mut self, now: Nanos) -> usize {
+        let VenueAgent { recovery, desk, exchange, event, .. } = self;
+        recovery.poll(now, &desk.mold, exchange, (*event, desk.stamp_ns()))
+    }
+
+    fn publish_event(&mut self, event: SystemEvent) {
+        self.event = event;
+        self.desk.publish(&ItchMessage::System(event));
+    }
+
     fn note(&self) {
-        self.telemetry.open_order_count.set(u64::from(self.exchange.open_count()));
-        self.telemetry.packet_count.set(self.desk.mold.packet_count());
-        self.telemetry.packet_drop_count.set(self.desk.mold.drop_count());
-        self.telemetry.line_error_count.set(self.desk.mold.error_count());
+        let (telemetry, mold) = (&self.telemetry, &self.desk.mold);
+        telemetry.open_order_count.set(u64::from(self.exchange.open_count()));
+        telemetry.packet_count.set(mold.packet_count());
+        telemetry.packet_drop_count.set(mold.drop_count());
+        telemetry.line_error_count.set(mold.error_count());
+        let lines = mold.impair_counts();
+        telemetry.line_corrupt_count.set(lines.corrupted);
+        telemetry.line_delay_count.set(lines.delayed);
+        telemetry.line_duplicate_count.set(lines.duplicated);
+        telemetry.line_lost_count.set(lines.lost);
+        telemetry.line_reorder_count.set(lines.reordered);
+        let (again, snapshots) = self.recovery.counts();
+        telemetry.rerequest_count.set(again.answered);
+        telemetry.rerequest_refused_count.set(again.refused());
+        telemetry.snapshot_count.set(snapshots.snapshots);
+        telemetry.snapshot_refused_count.set(snapshots.refused());
     }
 }
 
@@ -286,7 +379,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
     /// Opens the day: start of messages, stock directory, trading actions, start of system and market hours.
     fn on_start(&mut self, now: Nanos) -> Result<(), Fatal> {
         self.set_time(now);
-        self.desk.publish(&ItchMessage::System(SystemEvent::StartOfMessages));
+        self.publish_event(SystemEvent::StartOfMessages);
         for instrument in &self.config.instruments {
             self.desk.publish(&ItchMessage::directory(instrument));
         }
@@ -294,8 +387,8 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
             let status = TradingStatus::Trading;
             self.exchange.set_status(instrument.security_id, status, &mut self.desk);
         }
-        self.desk.publish(&ItchMessage::System(SystemEvent::StartOfSystemHours));
-        self.desk.publish(&ItchMessage::System(SystemEvent::StartOfMarketHours));
+        self.publish_event(SystemEvent::StartOfSystemHours);
+        self.publish_event(SystemEvent::StartOfMarketHours);
         self.exchange.set_open(true);
         self.desk.mold.flush(now);
         Ok(())
@@ -317,10 +410,10 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         work += self.desk.send_reports().map_err(fatal)?;
         let taken = self.take_requests()?;
         work += taken;
-        // Reports wait in the transport until its driver is served, after this cycle: market data, which costs a system
-        // call, is put off for one cycle, so that it does not delay them.
-        self.is_market_data_held = taken > 0 && !self.is_market_data_held;
-        if self.is_market_data_held {
+        if taken > 0 {
+            self.answered_at = Some(now);
+        }
+        if self.holds_market_data(now) {
             return Ok(work);
         }
         let steps = self.run_background(now);
@@ -328,7 +421,8 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
         if steps > 0 {
             self.desk.send_reports().map_err(fatal)?;
         }
-        if self.desk.mold.flush(now) {
+        let served = self.serve_recovery(now);
+        if self.desk.mold.flush(now) || served > 0 {
             self.note();
             work += 1;
         }
@@ -342,7 +436,7 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
     }
 
     fn is_drained(&self) -> bool {
-        self.desk.is_flushed() && !self.is_market_data_held
+        self.desk.is_flushed() && self.held_since.is_none() && self.desk.mold.is_told()
     }
 
     /// Closes the day, ends the market data session, and hands over the ledger with the books as they stood.
@@ -354,9 +448,10 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
             SystemEvent::EndOfSystemHours,
             SystemEvent::EndOfMessages,
         ] {
-            self.desk.publish(&ItchMessage::System(event));
+            self.publish_event(event);
         }
         self.desk.mold.end_session(now);
+        self.recovery.end_session();
         self.note();
         let books = (0..u16::MAX).map_while(|index| self.snapshot(index)).collect();
         let mut ledger = std::mem::replace(&mut self.desk.ledger, VenueLedger::with_capacity(0, 0));

@@ -28,20 +28,18 @@ fn source(
     socket_buffer_bytes: u32,
 ) -> Result<(AnySource, Option<String>), String> {
     match &channel.source {
-        Source::Multicast { line_a, line_b, interface } => {
+        Source::Multicast { line_a, line_b, interface, timestamps } => {
             let mut socket = KernelUdpSource::new(UdpSourceConfig {
                 interface: *interface,
                 receive_buffer_bytes: usize::try_from(socket_buffer_bytes).unwrap_or(usize::MAX),
-                timestamps: false,
+                timestamps: *timestamps,
             });
             for (line, group) in [(0, Some(*line_a)), (1, *line_b)] {
                 let Some(group) = group else { continue };
                 socket.subscribe(group, channel.id, line).map_err(|error| error.to_string())?;
             }
-            let shortfall = socket.buffer_shortfall().map(|bytes| {
-                format!("the kernel gave a receive buffer of {bytes} bytes only; raise net.core.rmem_max")
-            });
-            Ok((AnySource::Kernel(socket), shortfall))
+            let remark = socket.remark();
+            Ok((AnySource::Kernel(socket), remark))
         }
         Source::Capture { file, pace } => {
             let recorded = capture::open(file).and_then(|capture| capture.whole());

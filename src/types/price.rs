@@ -34,6 +34,17 @@ impl Price {
         Price(raw as i64 * Price::ITCH4_UNITS)
     }
 
+    /// A price from a signed number of 1e-4, as IEX has them. Exact; `None` beyond what a price holds, which is about
+    /// ±9.2e13.
+    #[inline]
+    pub const fn from_signed4(raw: i64) -> Option<Price> {
+        // Never the null value, which is not a multiple of the step.
+        match raw.checked_mul(Price::ITCH4_UNITS) {
+            Some(units) => Some(Price(units)),
+            None => None,
+        }
+    }
+
     /// The price as an ITCH `Price(4)` field, or `None` where it is negative, too large or not a multiple of 1e-4.
     #[inline]
     pub fn to_itch4(self) -> Option<u32> {
@@ -189,6 +200,19 @@ mod tests {
         }
         assert_eq!(Price::from_units(1).to_itch4(), None);
         assert_eq!(Price::from_units(-Price::ITCH4_UNITS).to_itch4(), None);
+    }
+
+    #[test]
+    fn signed_prices_convert_exactly_or_not_at_all() {
+        let largest = i64::MAX / Price::ITCH4_UNITS;
+        for raw in [0, 1, -1, 990_500, largest, -largest] {
+            let price = Price::from_signed4(raw).expect("within range");
+            assert_eq!(price.units(), raw * Price::ITCH4_UNITS);
+            assert!(price < Price::MAX);
+        }
+        for raw in [largest + 1, -largest - 1, i64::MAX, i64::MIN] {
+            assert_eq!(Price::from_signed4(raw), None, "{raw}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! over the same channels: the floor.
 
 mod balance;
+mod lines;
 mod outcome;
 mod parts;
 mod report;
@@ -22,6 +23,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cmd::demo::balance::Balance;
+use crate::cmd::demo::lines::LineArgs;
 use crate::cmd::demo::outcome::GatewayOutcome;
 use crate::cmd::demo::parts::GatewayProcess;
 use crate::cmd::demo::report::Report;
@@ -63,11 +65,14 @@ pub enum DemoLayout {
 Examples:
   postern demo                                  20,000 orders against a generated market
   postern demo --orders 100000 --rate 10000
-  postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap or BinaryFILE)
+  postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap, pcapng or BinaryFILE)
   postern demo --layout split --output json
+  postern demo --loss 5 --duplicate 2 --reorder 2   market data over two bad lines, each with faults of its own
 
 The exit status is 0 if every order was sent and every account balances: every order ended in exactly one state, both
-sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's.
+sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's. A packet that
+both bad lines lost leaves a gap that nothing fills yet: from there on the gateway knows that it does not know the books, denies
+what is priced off them, and they are not compared.
 A first signal (SIGINT, SIGTERM) ends the run in good order: open orders are cancelled, what was done is reported, and the
 exit status is 1 as orders are left unsent. A second one does not wait for the cancels.")]
 pub struct DemoArgs {
@@ -77,15 +82,18 @@ pub struct DemoArgs {
     /// Orders a second. The schedule is absolute: round trips count from when an order was due.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
-    /// A recorded Nasdaq ITCH 5.0 feed (pcap or BinaryFILE, also gzip) as the market; without it, one is generated.
+    /// A recorded Nasdaq ITCH 5.0 feed (pcap, pcapng or BinaryFILE, also gzip) as the market; without it, one is generated.
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
     /// How the agents are grouped.
     #[arg(long, value_enum, default_value = "auto")]
     pub layout: DemoLayout,
-    /// Seed of the order flow and of the generated market.
+    /// Seed of the order flow, of the generated market, and of what bad lines do.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Faults of the market data lines.
+    #[command(flatten, next_help_heading = "Bad market data lines")]
+    pub lines: LineArgs,
     /// How to print the result.
     #[arg(long, value_enum, default_value = "text")]
     pub output: Output,

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::cmd::demo::DemoArgs;
+use crate::cmd::demo::lines::Recovery;
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
@@ -19,6 +20,7 @@ use crate::sim::background::{
 use crate::sim::ledger::VenueLedger;
 use crate::sim::matching::VenueInstrument;
 use crate::sim::probe::{EchoAgent, Probe, RelayAgent};
+use crate::sim::recovery::RecoveryServers;
 use crate::sim::strategy::{
     StrategyAgent, StrategyConfig, StrategyInstrument, StrategyParts, StrategyProgress,
 };
@@ -50,6 +52,8 @@ const KEEPALIVE_MS: u32 = 5_000;
 /// What Linux allows where nobody changed it, and more than ever waits here, in bytes.
 const SOCKET_BUFFER_DEFAULT: u64 = 212_992;
 const SOCKET_BUFFER_MAX: u64 = 4 << 20;
+/// Orders open at the exchange at once: a snapshot has room for them all.
+const OPEN_ORDERS_MAX: u32 = 1 << 15;
 /// Names tried for a temporary folder.
 const FOLDERS_TRIED: u32 = 8;
 /// Steps of a capture that build the book before trading starts.
@@ -65,6 +69,8 @@ pub(super) struct World {
     keep: bool,
     instruments: Vec<VenueInstrument>,
     script: Option<CaptureScript>,
+    recovery: Option<Recovery>,
+    is_bad: bool,
     /// The strategy's progress.
     pub progress: Arc<StrategyProgress>,
     /// The strategy's account at the end.
@@ -76,6 +82,7 @@ pub(super) struct World {
 impl World {
     /// Reads the capture, finds free ports, and writes configuration and keys.
     pub fn prepare(args: &DemoArgs) -> Result<World, String> {
+        args.lines.impairment().check()?;
         let script = args.capture.as_deref().map(read_capture).transpose()?;
         let symbols: Vec<Symbol> = match &script {
             Some(script) => script.symbols().map(|(_, symbol)| symbol).collect(),
@@ -96,7 +103,7 @@ impl World {
             return Err("the capture names no instrument: no stock directory and no order".into());
         }
         let directory = folder(args)?;
-        let config = furnish(args, &directory, &instruments).inspect_err(|_| {
+        let (config, recovery) = furnish(args, &directory, &instruments).inspect_err(|_| {
             clean(&directory, args.keep.is_some());
         })?;
         Ok(World {
@@ -105,6 +112,8 @@ impl World {
             keep: args.keep.is_some(),
             instruments,
             script,
+            recovery,
+            is_bad: args.lines.is_bad(),
             progress: Arc::default(),
             account: Arc::default(),
             ledger: Arc::default(),
@@ -119,6 +128,11 @@ impl World {
     /// The instruments traded.
     pub fn instruments(&self) -> &[VenueInstrument] {
         &self.instruments
+    }
+
+    /// Whether the market data lines are bad.
+    pub fn is_bad(&self) -> bool {
+        self.is_bad
     }
 
     /// How long the orders and probes take on schedule.
@@ -202,6 +216,8 @@ impl World {
         let config = VenueConfig {
             ledger_orders_max: orders + 1,
             ledger_fills_max: orders.saturating_mul(2) + 1_024,
+            open_orders_max: OPEN_ORDERS_MAX,
+            mold: args.lines.mold(args.seed),
             ..VenueConfig::new(
                 self.instruments.clone(),
                 vec![session],
@@ -210,7 +226,7 @@ impl World {
             )
         };
         let channel = self.config.channels.first().ok_or("no channel")?;
-        let config::Source::Multicast { line_a, line_b, interface } = &channel.source else {
+        let config::Source::Multicast { line_a, line_b, interface, .. } = &channel.source else {
             return Err("the demo's channel is multicast".into());
         };
         let sink = |destination: SocketAddrV4| {
@@ -238,7 +254,8 @@ impl World {
                 steps_max: None,
             }),
         };
-        Ok(VenueSeed { config, lines, flow })
+        let recovery = self.recovery.take().map(|recovery| recovery.servers).unwrap_or_default();
+        Ok(VenueSeed { config, lines, flow, recovery })
     }
 
     fn strategy(&self, args: &DemoArgs) -> StrategyConfig {
@@ -345,6 +362,7 @@ struct VenueSeed {
     config: VenueConfig,
     lines: (KernelUdpSink, Option<KernelUdpSink>),
     flow: Flow,
+    recovery: RecoveryServers,
 }
 
 struct Parts {
@@ -389,7 +407,8 @@ fn build(
         &parts.registry,
         parts.ledger,
     )
-    .map_err(|error| format!("exchange: {error}"))?;
+    .map_err(|error| format!("exchange: {error}"))?
+    .with_recovery(venue.recovery);
     let echo = EchoAgent {
         from: client.add_subscription(&channels.venue_orders, PROBE_STREAM).map_err(told)?,
         to: client.add_publication(&channels.venue_reports, PROBE_STREAM).map_err(told)?,
@@ -477,19 +496,25 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
     Err(refused)
 }
 
-/// Writes configuration and keys into the run's folder, and reads the configuration as a gateway would.
+/// Writes configuration and keys into the run's folder, and reads the configuration as a gateway would. Where the lines are
+/// bad, the exchange has servers for who missed something.
 fn furnish(
     args: &DemoArgs,
     directory: &Path,
     instruments: &[VenueInstrument],
-) -> Result<Config, String> {
-    let text = configuration(args, directory, instruments)?;
+) -> Result<(Config, Option<Recovery>), String> {
+    let recovery = args.lines.is_bad();
+    let recovery = recovery
+        .then(|| Recovery::prepare(directory, instruments.len(), OPEN_ORDERS_MAX))
+        .transpose()?;
+    let text = configuration(args, directory, instruments, recovery.as_ref())?;
     for key in ["strategy.key", "venue.key"] {
         write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
     }
     let path = directory.join(CONFIG_FILE);
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Config::load(&path).map_err(|errors| errors.to_string())
+    let config = Config::load(&path).map_err(|errors| errors.to_string())?;
+    Ok((config, recovery))
 }
 
 fn write_key(path: &Path) -> std::io::Result<()> {
@@ -531,8 +556,9 @@ fn configuration(
     args: &DemoArgs,
     directory: &Path,
     instruments: &[VenueInstrument],
+    recovery: Option<&Recovery>,
 ) -> Result<String, String> {
-    let [orders, reports, venue_orders, venue_reports, market, feed] = free_ports::<6>()?;
+    let [orders, reports, venue_orders, venue_reports, market, feed, second] = free_ports::<7>()?;
     let layout = match args.layout {
         super::DemoLayout::Auto | super::DemoLayout::Processes => "auto",
         super::DemoLayout::Fused => "fused",
@@ -544,6 +570,9 @@ fn configuration(
     // A group of its own for each run, so that two runs at once do not hear each other.
     let group = 1 + std::process::id() % 250;
     let rate = args.rate.saturating_mul(8).clamp(1_000, 1_000_000);
+    let line_b = recovery.map_or_else(String::new, |recovery| {
+        format!("line_b = \"239.255.{group}.2:{second}\"\n{}", recovery.keys())
+    });
     let mut text = format!(
         r#"# Written by `postern demo`.
 [gateway]
@@ -608,7 +637,7 @@ source = "multicast"
 line_a = "239.255.{group}.1:{feed}"
 interface = "127.0.0.1"
 stale_after_ms = 3000
-"#,
+{line_b}"#,
         session = SESSION,
         account = ACCOUNT,
         venue_session = VENUE_SESSION,

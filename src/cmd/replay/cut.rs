@@ -183,20 +183,14 @@ impl<R: Recording> OnlySymbols<R> {
 fn keeps(symbols: &[Symbol], is_kept: &mut [bool], message: &[u8]) -> bool {
     let Ok(decoded) = itch50::decode(message) else { return false };
     let place = usize::from(decoded.head().locate);
+    #[allow(clippy::wildcard_enum_match_arm, reason = "an order's security was named when it came")]
     let named = match decoded {
         Message::StockDirectory(m) => Some(m.symbol),
         Message::TradingAction(m) => Some(m.symbol),
         Message::AddOrder(m) => Some(m.symbol),
         Message::Trade(m) => Some(m.symbol),
         Message::CrossTrade(m) => Some(m.symbol),
-        Message::SystemEvent(_)
-        | Message::OrderExecuted(_)
-        | Message::OrderExecutedWithPrice(_)
-        | Message::OrderCancel(_)
-        | Message::OrderDelete(_)
-        | Message::OrderReplace(_)
-        | Message::BrokenTrade(_)
-        | Message::Other { .. } => None,
+        _ => None,
     };
     let Some(kept) = is_kept.get_mut(place) else { return false };
     if let Some(symbol) = named

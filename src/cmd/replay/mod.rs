@@ -50,11 +50,11 @@ Examples:
   postern replay day.itch --to udp://239.1.1.1:5000 --from 09:30:00 --speed 10 --loop 0 --loss 1 --seed 7
                                             from the opening bell at ten times the pace, losing 1 % of the packets, for ever
 
-The file is pcap (either byte order, microseconds or nanoseconds; Ethernet, VLAN, IPv4, UDP; ITCH 5.0 over MoldUDP64)
-or BinaryFILE (ITCH 5.0 messages behind their lengths), each also as gzip. A BinaryFILE may be of any size. Destinations
-that carry the same session are taken as lines of one channel. Each datagram's time is computed from the start, so a
-paced replay does not drift and bursts stay bursts. Ctrl-C ends a replay with the report so far. The exit status is not 0
-if a part of the file could not be read; `complete` is false in the JSON if it breaks off.")]
+The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64) or BinaryFILE (ITCH 5.0 messages behind their lengths),
+each also as gzip; a BinaryFILE may be of any size. Destinations that carry the same session are taken as lines of one
+channel. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
+ends a replay with the report so far. The exit status is not 0 if a part of the file could not be read; `complete` is
+false in the JSON if it breaks off.")]
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,

@@ -1,15 +1,27 @@
 //! Nasdaq TotalView-ITCH 5.0: one message in, one plain value out.
 //!
 //! Pure, total and without a copy of the bytes: the type's letter selects the one length the type may have, and after that
-//! one check every field is a load at a constant offset of an array of that length. Messages a book or a strategy needs
-//! are read in full; the others are recognised by letter and length and counted by whoever asked.
+//! one check every field is a load at a constant offset of an array of that length. [`decode`] reads any message into a value
+//! of its own type; [`decode_event`] reads what happens to displayed orders, which is nearly all there is, into one form and
+//! without a branch on the type.
 //!
 //! Offsets and lengths: "Nasdaq TotalView-ITCH 5.0", section "Message Formats" of the specification of 2026-02-19. All
 //! integers are big-endian; prices are unsigned in units of 1e-4 ("Data Types").
 
+mod event;
+mod messages;
+
 use std::fmt;
 
 use crate::types::{Price, Side, Symbol, TradingStatus};
+
+pub use event::{OrderEvent, OrderEventKind, WINDOW_BYTES, decode_event, window};
+pub use messages::{
+    AddOrder, BrokenTrade, CapitalRaise, CrossTrade, Head, Imbalance, LuldCollar, Message,
+    MwcbDeclineLevel, MwcbStatus, OperationalHalt, OrderCancel, OrderDelete, OrderExecuted,
+    OrderExecutedWithPrice, OrderReplace, ParticipantPosition, QuotingPeriod, RegShoRestriction,
+    RetailInterest, StockDirectory, SystemEvent, Trade, TradingAction,
+};
 
 /// Types of message there are.
 pub const TYPE_COUNT: usize = 23;
@@ -94,261 +106,6 @@ impl fmt::Display for ItchError {
 
 impl std::error::Error for ItchError {}
 
-/// What every message begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The security's number for the day; 0 where the message is about none.
-    pub locate: u16,
-    /// The exchange's internal number.
-    pub tracking: u16,
-    /// Nanoseconds since the exchange's midnight, 48 bits.
-    pub time_ns: u64,
-}
-
-/// `S`: the day's milestones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SystemEvent {
-    /// What every message begins with.
-    pub head: Head,
-    /// One of `O S Q M E C` (section 1.1).
-    pub event: u8,
-}
-
-/// `R`: a security and its properties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StockDirectory {
-    /// What every message begins with.
-    pub head: Head,
-    /// The security.
-    pub symbol: Symbol,
-    /// Listing market.
-    pub market_category: u8,
-    /// Compliance with listing requirements.
-    pub financial_status: u8,
-    /// Shares in a round lot.
-    pub round_lot: u32,
-    /// Whether only round lots are taken: `Y` or `N`.
-    pub round_lots_only: u8,
-    /// Security class.
-    pub issue_classification: u8,
-    /// Security sub-type.
-    pub issue_sub_type: [u8; 2],
-    /// `P` live, `T` test.
-    pub authenticity: u8,
-    /// Mandatory close-out of short sales: `Y`, `N` or space.
-    pub short_sale_threshold: u8,
-    /// Set up for an initial public offering.
-    pub ipo: u8,
-    /// Tier of the price band calculation.
-    pub luld_tier: u8,
-    /// Whether it is an exchange traded product.
-    pub etp: u8,
-    /// Leverage of that product.
-    pub etp_leverage: u32,
-    /// Whether that product is inverse.
-    pub inverse: u8,
-}
-
-/// `H`: trading status of a security.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TradingAction {
-    /// What every message begins with.
-    pub head: Head,
-    /// The security.
-    pub symbol: Symbol,
-    /// The status; a letter this build does not know is [`TradingStatus::Unknown`].
-    pub status: TradingStatus,
-    /// Why.
-    pub reason: [u8; 4],
-}
-
-/// `A` and `F`: an order entered the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddOrder {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order's number, unique for the day.
-    pub reference: u64,
-    /// Buy or sell.
-    pub side: Side,
-    /// Displayed shares.
-    pub shares: u32,
-    /// The security.
-    pub symbol: Symbol,
-    /// Displayed price.
-    pub price: Price,
-    /// Market participant (`F` only).
-    pub attribution: Option<[u8; 4]>,
-}
-
-/// `E`: an order traded at its own price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderExecuted {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order.
-    pub reference: u64,
-    /// Shares traded.
-    pub shares: u32,
-    /// Number of the match.
-    pub match_number: u64,
-}
-
-/// `C`: an order traded at another price than its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderExecutedWithPrice {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order.
-    pub reference: u64,
-    /// Shares traded.
-    pub shares: u32,
-    /// Number of the match.
-    pub match_number: u64,
-    /// Whether it belongs into time and sales; `false` for part of a bulk print.
-    pub printable: bool,
-    /// Price of the trade.
-    pub price: Price,
-}
-
-/// `X`: part of an order was cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderCancel {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order.
-    pub reference: u64,
-    /// Shares taken off.
-    pub shares: u32,
-}
-
-/// `D`: an order left the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderDelete {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order.
-    pub reference: u64,
-}
-
-/// `U`: an order was replaced by a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderReplace {
-    /// What every message begins with.
-    pub head: Head,
-    /// The order that leaves.
-    pub reference: u64,
-    /// The order that enters, on the same side of the same book.
-    pub new_reference: u64,
-    /// Its displayed shares.
-    pub shares: u32,
-    /// Its displayed price.
-    pub price: Price,
-}
-
-/// `P`: a trade against an order that was not displayed; never touches the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trade {
-    /// What every message begins with.
-    pub head: Head,
-    /// 0 since 2010.
-    pub reference: u64,
-    /// Always buy since 2014.
-    pub side: Side,
-    /// Shares traded.
-    pub shares: u32,
-    /// The security.
-    pub symbol: Symbol,
-    /// Price of the trade.
-    pub price: Price,
-    /// Number of the match.
-    pub match_number: u64,
-}
-
-/// `Q`: a cross took place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CrossTrade {
-    /// What every message begins with.
-    pub head: Head,
-    /// Shares matched; may be 0.
-    pub shares: u64,
-    /// The security.
-    pub symbol: Symbol,
-    /// Price of the cross.
-    pub price: Price,
-    /// Number of the match.
-    pub match_number: u64,
-    /// `O` opening, `C` closing, `H` halted or new.
-    pub cross: u8,
-}
-
-/// `B`: a trade was broken; never touches the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenTrade {
-    /// What every message begins with.
-    pub head: Head,
-    /// Number of the match that is void.
-    pub match_number: u64,
-}
-
-/// A message of ITCH 5.0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// `S`.
-    SystemEvent(SystemEvent),
-    /// `R`.
-    StockDirectory(StockDirectory),
-    /// `H`.
-    TradingAction(TradingAction),
-    /// `A`, `F`.
-    AddOrder(AddOrder),
-    /// `E`.
-    OrderExecuted(OrderExecuted),
-    /// `C`.
-    OrderExecutedWithPrice(OrderExecutedWithPrice),
-    /// `X`.
-    OrderCancel(OrderCancel),
-    /// `D`.
-    OrderDelete(OrderDelete),
-    /// `U`.
-    OrderReplace(OrderReplace),
-    /// `P`.
-    Trade(Trade),
-    /// `Q`.
-    CrossTrade(CrossTrade),
-    /// `B`.
-    BrokenTrade(BrokenTrade),
-    /// `Y L V W K J h I N O`: of the right length, not read further.
-    Other {
-        /// The type's letter.
-        letter: u8,
-        /// What every message begins with.
-        head: Head,
-    },
-}
-
-impl Message {
-    /// What the message begins with.
-    #[inline]
-    pub const fn head(&self) -> Head {
-        match self {
-            Message::SystemEvent(m) => m.head,
-            Message::StockDirectory(m) => m.head,
-            Message::TradingAction(m) => m.head,
-            Message::AddOrder(m) => m.head,
-            Message::OrderExecuted(m) => m.head,
-            Message::OrderExecutedWithPrice(m) => m.head,
-            Message::OrderCancel(m) => m.head,
-            Message::OrderDelete(m) => m.head,
-            Message::OrderReplace(m) => m.head,
-            Message::Trade(m) => m.head,
-            Message::CrossTrade(m) => m.head,
-            Message::BrokenTrade(m) => m.head,
-            Message::Other { head, .. } => *head,
-        }
-    }
-}
-
 /// Reads the message that `bytes` are, all of them and nothing after. A few nanoseconds; never panics.
 ///
 /// # Errors
@@ -384,7 +141,33 @@ pub fn decode(bytes: &[u8]) -> Result<Message, ItchError> {
             let m = body.sized::<19>()?;
             Ok(Message::BrokenTrade(BrokenTrade { head: head(m), match_number: be64(m, 11) }))
         }
-        _ => Ok(Message::Other { letter, head: head(body.sized_at_least::<12>()?) }),
+        b'I' => Ok(imbalance(body.sized::<50>()?)),
+        b'Y' => {
+            let m = body.sized::<20>()?;
+            let (head, symbol) = (head(m), symbol(m, 11));
+            Ok(Message::RegShoRestriction(RegShoRestriction { head, symbol, action: m[19] }))
+        }
+        b'L' => Ok(participant_position(body.sized::<26>()?)),
+        b'V' => {
+            let m = body.sized::<35>()?;
+            let levels = [be64(m, 11), be64(m, 19), be64(m, 27)];
+            Ok(Message::MwcbDeclineLevel(MwcbDeclineLevel { head: head(m), levels }))
+        }
+        b'W' => {
+            let m = body.sized::<12>()?;
+            Ok(Message::MwcbStatus(MwcbStatus { head: head(m), breached_level: m[11] }))
+        }
+        b'K' => Ok(quoting_period(body.sized::<28>()?)),
+        b'J' => Ok(luld_collar(body.sized::<35>()?)),
+        b'h' => Ok(operational_halt(body.sized::<21>()?)),
+        b'N' => {
+            let m = body.sized::<20>()?;
+            let (head, symbol) = (head(m), symbol(m, 11));
+            Ok(Message::RetailInterest(RetailInterest { head, symbol, interest: m[19] }))
+        }
+        b'O' => Ok(capital_raise(body.sized::<48>()?)),
+        // Every letter that has a length is above.
+        _ => Err(ItchError::UnknownType(letter)),
     }
 }
 
@@ -408,11 +191,6 @@ impl<'a> Body<'a> {
     #[inline]
     fn sized<const N: usize>(self) -> Result<&'a [u8; N], ItchError> {
         self.bytes.try_into().map_err(|_| self.wrong_length())
-    }
-
-    #[inline]
-    fn sized_at_least<const N: usize>(self) -> Result<&'a [u8; N], ItchError> {
-        self.bytes.first_chunk::<N>().ok_or_else(|| self.wrong_length())
     }
 
     #[cold]
@@ -578,6 +356,76 @@ fn stock_directory(m: &[u8; 39]) -> Message {
         etp: m[33],
         etp_leverage: be32(m, 34),
         inverse: m[38],
+    })
+}
+
+fn imbalance(m: &[u8; 50]) -> Message {
+    Message::Imbalance(Imbalance {
+        head: head(m),
+        paired_shares: be64(m, 11),
+        imbalance_shares: be64(m, 19),
+        direction: m[27],
+        symbol: symbol(m, 28),
+        far_price: price4(m, 36),
+        near_price: price4(m, 40),
+        reference_price: price4(m, 44),
+        cross: m[48],
+        variation: m[49],
+    })
+}
+
+fn participant_position(m: &[u8; 26]) -> Message {
+    Message::ParticipantPosition(ParticipantPosition {
+        head: head(m),
+        mpid: [m[11], m[12], m[13], m[14]],
+        symbol: symbol(m, 15),
+        primary_market_maker: m[23],
+        market_maker_mode: m[24],
+        state: m[25],
+    })
+}
+
+fn quoting_period(m: &[u8; 28]) -> Message {
+    Message::QuotingPeriod(QuotingPeriod {
+        head: head(m),
+        symbol: symbol(m, 11),
+        release_time_s: be32(m, 19),
+        qualifier: m[23],
+        price: price4(m, 24),
+    })
+}
+
+fn luld_collar(m: &[u8; 35]) -> Message {
+    Message::LuldCollar(LuldCollar {
+        head: head(m),
+        symbol: symbol(m, 11),
+        reference_price: price4(m, 19),
+        upper_price: price4(m, 23),
+        lower_price: price4(m, 27),
+        extension: be32(m, 31),
+    })
+}
+
+fn operational_halt(m: &[u8; 21]) -> Message {
+    Message::OperationalHalt(OperationalHalt {
+        head: head(m),
+        symbol: symbol(m, 11),
+        market: m[19],
+        action: m[20],
+    })
+}
+
+fn capital_raise(m: &[u8; 48]) -> Message {
+    Message::CapitalRaise(CapitalRaise {
+        head: head(m),
+        symbol: symbol(m, 11),
+        is_eligible: m[19],
+        lowest_price: price4(m, 20),
+        highest_price: price4(m, 24),
+        near_price: price4(m, 28),
+        near_time_ns: be64(m, 32),
+        lower_collar: price4(m, 40),
+        upper_collar: price4(m, 44),
     })
 }
 

@@ -1,0 +1,322 @@
+//! IEX-TP, version 1 of the transport: the segments that DEEP and TOPS travel in. Pure and total.
+//!
+//! A segment is checked as a whole before any of its messages is handed on: the payload must be as long as the header says,
+//! and its blocks must fill it exactly. A segment that lies about either is refused altogether, because nothing in it tells
+//! which of its bytes are the true ones. Its sequence numbers then count as not received: they show as a gap, or come by
+//! the other line.
+//!
+//! "IEX Transport Specification" 1.26, section "Outbound Segment Format". Lines A and B carry the same messages in the same
+//! order, but not necessarily in the same segments ("UDP Multicast Publication").
+
+use std::fmt;
+
+use crate::feed::iex::bytes::{le16, le32, long};
+use crate::types::UtcNanos;
+
+/// Bytes of the header of a segment ("IEX-TP Header").
+pub const HEADER_BYTES: usize = 40;
+
+/// The version of the transport that is read here.
+pub const VERSION: u8 = 1;
+
+/// Which protocol a segment's messages are of ("Message Protocol ID").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProtocolId(pub u16);
+
+impl ProtocolId {
+    /// TOPS 1.6 (TOPS specification, "Protocol Identification on IEX-TP").
+    pub const TOPS_1_6: ProtocolId = ProtocolId(0x8003);
+    /// DEEP 1.0 (DEEP specification, "Protocol Identification on IEX-TP").
+    pub const DEEP_1_0: ProtocolId = ProtocolId(0x8004);
+}
+
+impl fmt::Display for ProtocolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#06x}", self.0)
+    }
+}
+
+/// A stream of messages; the same over all lines that carry it ("Channel ID").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u32);
+
+/// A day's run of a stream, within which sequence numbers count ("Session ID").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(pub u32);
+
+/// What every segment begins with, less its version and the length of its payload, which were checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What its messages are.
+    pub protocol: ProtocolId,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// The session it belongs to.
+    pub session: SessionNumber,
+    /// Messages in it; 0 for a heartbeat.
+    pub count: u16,
+    /// Bytes of payload sent in the session before it.
+    pub offset: u64,
+    /// Number of its first message; of the next message where it has none.
+    pub sequence: u64,
+    /// When it was sent.
+    pub sent: UtcNanos,
+}
+
+impl Header {
+    /// Writes the header of a segment whose payload has `payload_bytes`. Numbers beyond 2^63, which no sender has, are
+    /// written as they are and refused by [`parse`].
+    pub fn write(&self, payload_bytes: u16, to: &mut [u8; HEADER_BYTES]) {
+        to[0] = VERSION;
+        to[1] = 0;
+        to[2..4].copy_from_slice(&self.protocol.0.to_le_bytes());
+        to[4..8].copy_from_slice(&self.stream.0.to_le_bytes());
+        to[8..12].copy_from_slice(&self.session.0.to_le_bytes());
+        to[12..14].copy_from_slice(&payload_bytes.to_le_bytes());
+        to[14..16].copy_from_slice(&self.count.to_le_bytes());
+        to[16..24].copy_from_slice(&self.offset.to_le_bytes());
+        to[24..32].copy_from_slice(&self.sequence.to_le_bytes());
+        to[32..40].copy_from_slice(&self.sent.0.to_le_bytes());
+    }
+}
+
+/// Why bytes are not a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TpError {
+    /// Shorter than a header.
+    ShortHeader,
+    /// Another version of the transport than [`VERSION`]: nothing more of it can be read.
+    UnknownVersion(u8),
+    /// The payload is not as long as the header says.
+    WrongPayloadLength,
+    /// The count promises more messages than there are bytes, or the last one is cut.
+    CutBlock,
+    /// More bytes than the count of messages accounts for.
+    TrailingBytes,
+    /// A sequence number, offset or time below zero, or sequence numbers or offsets beyond 2^63 - 1.
+    BadNumber,
+}
+
+impl fmt::Display for TpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            TpError::ShortHeader => f.write_str("segment is shorter than its header"),
+            TpError::UnknownVersion(version) => {
+                write!(f, "segment of version {version} of the transport, only {VERSION} is read")
+            }
+            TpError::WrongPayloadLength => f.write_str("payload is not as long as its header says"),
+            TpError::CutBlock => f.write_str("segment ends inside a message"),
+            TpError::TrailingBytes => f.write_str("segment has more bytes than its messages"),
+            TpError::BadNumber => f.write_str("segment has a number that cannot be"),
+        }
+    }
+}
+
+impl std::error::Error for TpError {}
+
+/// A segment that passed every check.
+#[derive(Clone, Copy, Debug)]
+pub enum Segment<'a> {
+    /// No messages: only that the stream lives, and what its next message's number will be. So also the answer to a test
+    /// of a gap fill server.
+    Heartbeat(Header),
+    /// Messages.
+    Data(Header, Messages<'a>),
+}
+
+impl Segment<'_> {
+    /// What the segment begins with.
+    #[inline]
+    pub const fn header(&self) -> Header {
+        match *self {
+            Segment::Heartbeat(header) | Segment::Data(header, _) => header,
+        }
+    }
+
+    /// Bytes of payload.
+    #[inline]
+    pub const fn payload_bytes(&self) -> usize {
+        match *self {
+            Segment::Heartbeat(_) => 0,
+            Segment::Data(_, messages) => messages.rest.len(),
+        }
+    }
+}
+
+/// The messages of a segment, in order. They borrow from the datagram: nothing is copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (message, rest) = split_block(self.rest)?;
+        self.rest = rest;
+        Some(message)
+    }
+}
+
+/// The first message block of `bytes` and what follows it ("Message Block": length 2, data); `None` where it is cut.
+#[inline]
+pub fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(length)))
+}
+
+/// Reads a segment, of whatever message protocol. One to two nanoseconds a message.
+///
+/// # Errors
+/// A [`TpError`] where its parts do not fill it exactly; never panics.
+#[inline]
+pub fn parse(bytes: &[u8]) -> Result<Segment<'_>, TpError> {
+    let (head, payload) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(TpError::ShortHeader)?;
+    if head[0] != VERSION {
+        return Err(TpError::UnknownVersion(head[0]));
+    }
+    let number = |at| u64::try_from(long(head, at)).map_err(|_| TpError::BadNumber);
+    let header = Header {
+        protocol: ProtocolId(le16(head, 2)),
+        stream: StreamId(le32(head, 4)),
+        session: SessionNumber(le32(head, 8)),
+        count: le16(head, 14),
+        offset: number(16)?,
+        sequence: number(24)?,
+        sent: UtcNanos(number(32)?),
+    };
+    let payload_bytes = le16(head, 12);
+    if usize::from(payload_bytes) != payload.len() {
+        return Err(TpError::WrongPayloadLength);
+    }
+    let largest = i64::MAX.cast_unsigned();
+    // Neither sum overflows: both of its numbers are below 2^63.
+    if header.sequence + u64::from(header.count) > largest
+        || header.offset + u64::from(payload_bytes) > largest
+    {
+        return Err(TpError::BadNumber);
+    }
+    let mut rest = payload;
+    for _ in 0..header.count {
+        rest = split_block(rest).ok_or(TpError::CutBlock)?.1;
+    }
+    if !rest.is_empty() {
+        return Err(TpError::TrailingBytes);
+    }
+    Ok(match header.count {
+        0 => Segment::Heartbeat(header),
+        _ => Segment::Data(header, Messages { rest: payload }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        protocol: ProtocolId::DEEP_1_0,
+        stream: StreamId(1),
+        session: SessionNumber(0x4287_0000),
+        count: 0,
+        offset: 2_205_324,
+        sequence: 50_122,
+        sent: UtcNanos(1_471_980_632_572_839_404),
+    };
+
+    fn segment(header: Header, blocks: &[&[u8]]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        for block in blocks {
+            payload.extend_from_slice(&u16::try_from(block.len()).expect("short").to_le_bytes());
+            payload.extend_from_slice(block);
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        header.write(u16::try_from(payload.len()).expect("short"), &mut bytes);
+        [bytes.to_vec(), payload].concat()
+    }
+
+    fn error(bytes: &[u8]) -> Option<TpError> {
+        parse(bytes).err()
+    }
+
+    #[test]
+    fn the_example_of_the_specification_is_read() {
+        // "Example Messages", "Multicast Publication", with shorter messages; it prints the time of New York.
+        let head = [
+            0x01, 0x00, 0x04, 0x80, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x87, 0x42, 0x05, 0x00,
+            0x02, 0x00, 0x8c, 0xa6, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00, 0xca, 0xc3, 0x00, 0x00,
+            0x00, 0x00, 0x00, 0x00, 0xec, 0x45, 0xc2, 0x20, 0x96, 0x86, 0x6d, 0x14,
+        ];
+        let bytes = [head.as_slice(), &[1, 0, 0x54, 0, 0]].concat();
+        let Ok(Segment::Data(header, messages)) = parse(&bytes) else { panic!("a segment") };
+        assert_eq!(header, Header { count: 2, ..HEADER });
+        assert_eq!(messages.collect::<Vec<_>>(), [b"T".as_slice(), b""]);
+        assert_eq!(segment(header, &[b"T", b""]), bytes);
+    }
+
+    #[test]
+    fn a_heartbeat_is_told_apart() {
+        let heartbeat = segment(HEADER, &[]);
+        assert!(matches!(parse(&heartbeat), Ok(Segment::Heartbeat(header)) if header == HEADER));
+        assert_eq!(error(&segment(HEADER, &[b"x"])), Some(TpError::TrailingBytes));
+    }
+
+    #[test]
+    fn a_segment_cut_or_lengthened_anywhere_is_refused_as_a_whole() {
+        let header = Header { count: 2, ..HEADER };
+        let mut bytes = segment(header, &[b"first", b"second"]);
+        for cut in 0..bytes.len() {
+            let expected =
+                if cut < HEADER_BYTES { TpError::ShortHeader } else { TpError::WrongPayloadLength };
+            assert_eq!(error(&bytes[..cut]), Some(expected), "cut at {cut}");
+            if cut >= HEADER_BYTES {
+                let mut shorter = bytes[..cut].to_vec();
+                let payload = u16::try_from(cut - HEADER_BYTES).expect("short");
+                shorter[12..14].copy_from_slice(&payload.to_le_bytes());
+                assert_eq!(error(&shorter), Some(TpError::CutBlock), "told so, cut at {cut}");
+            }
+        }
+        bytes.push(0);
+        assert_eq!(error(&bytes), Some(TpError::WrongPayloadLength));
+    }
+
+    #[test]
+    fn a_count_that_lies_is_refused() {
+        let two: [&[u8]; 2] = [b"a", b"b"];
+        for (count, expected) in
+            [(0, Some(TpError::TrailingBytes)), (1, Some(TpError::TrailingBytes)), (2, None)]
+        {
+            assert_eq!(error(&segment(Header { count, ..HEADER }, &two)), expected);
+        }
+        for count in [3, u16::MAX] {
+            let header = Header { count, ..HEADER };
+            assert_eq!(error(&segment(header, &two)), Some(TpError::CutBlock));
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_apart_and_another_protocol_is_let_through() {
+        let mut bytes = segment(HEADER, &[]);
+        bytes[0] = 2;
+        assert_eq!(error(&bytes), Some(TpError::UnknownVersion(2)));
+        let other = Header { protocol: ProtocolId(0x8005), ..HEADER };
+        let Ok(segment) = parse(&segment(other, &[])).map(|segment| segment.header()) else {
+            panic!("a segment")
+        };
+        assert_eq!(segment.protocol, ProtocolId(0x8005));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused() {
+        let largest = i64::MAX.cast_unsigned();
+        let one = |header| error(&segment(Header { count: 1, ..header }, &[b""]));
+        assert_eq!(one(Header { sequence: largest - 1, ..HEADER }), None);
+        assert_eq!(one(Header { sequence: largest, ..HEADER }), Some(TpError::BadNumber));
+        assert_eq!(one(Header { sequence: u64::MAX, ..HEADER }), Some(TpError::BadNumber));
+        assert_eq!(one(Header { offset: largest - 2, ..HEADER }), None);
+        assert_eq!(one(Header { offset: largest - 1, ..HEADER }), Some(TpError::BadNumber));
+        assert_eq!(one(Header { offset: u64::MAX, ..HEADER }), Some(TpError::BadNumber));
+        assert_eq!(one(Header { sent: UtcNanos(u64::MAX), ..HEADER }), Some(TpError::BadNumber));
+    }
+}
