@@ -203,10 +203,10 @@ fn every_message_of_the_capture_is_what_other_decoders_say() {
 
 fn args(file: &Path) -> ReplayArgs {
     ReplayArgs {
-        file: file.to_owned(),
         output: Output::Json,
         orders_max: 100_000,
         symbols_max: 100,
+        ..ReplayArgs::new(file)
     }
 }
 

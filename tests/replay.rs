@@ -137,7 +137,7 @@ impl Folder {
 }
 
 fn args(file: &Path, output: Output) -> ReplayArgs {
-    ReplayArgs { file: file.to_owned(), output, orders_max: 1_000, symbols_max: 10 }
+    ReplayArgs { output, orders_max: 1_000, symbols_max: 10, ..ReplayArgs::new(file) }
 }
 
 fn report(file: &Path) -> ReplayReport {

@@ -214,6 +214,11 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
         self.core.channels.iter().map(|slot| (slot.id, slot.channel.books()))
     }
 
+    /// Each channel with what it took in, in the order of the configuration.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
+        self.core.channels.iter().map(|slot| (slot.id, &slot.channel))
+    }
+
     /// A copy of all books and channels as they are. Allocates.
     pub fn snapshot(&self) -> BooksSnapshot {
         self.core.snapshot()

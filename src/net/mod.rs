@@ -7,6 +7,7 @@ mod batch;
 mod frame;
 mod nic;
 mod pcapng;
+mod player;
 mod replay;
 mod source;
 mod stream;
@@ -16,6 +17,7 @@ pub mod capture;
 
 pub use any::{AnySource, SourceSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
+pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
 pub use stream::AeronSource;

@@ -541,7 +541,8 @@ impl Day {
             5 | 13 => self.halt(out),
             7 => self.writer(locate, out).reg_sho(stock.symbol, b"0112"[dice]),
             9 => {
-                let mut writer = self.writer(locate, out);
+                // Though it names a security, its stock locate is 0.
+                let mut writer = self.writer(0, out);
                 writer.quoting_period(stock.symbol, 36_000, stock.middle())
             }
             _ => self.writer(locate, out).direct_listing(stock.symbol, stock.middle()),

@@ -1,0 +1,127 @@
+//! What a replay found, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::cmd::replay::wire::WireReport;
+
+/// Best bid and offer a book ended with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BookLine {
+    /// Best bid as a decimal number.
+    pub bid_price: Option<String>,
+    /// Shares at the best bid.
+    pub bid_qty: Option<u64>,
+    /// Best offer as a decimal number.
+    pub ask_price: Option<String>,
+    /// Shares at the best offer.
+    pub ask_qty: Option<u64>,
+    /// Orders in the book.
+    pub orders: u32,
+}
+
+/// What a replay found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplayReport {
+    /// Datagrams.
+    pub packets: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Well-formed messages by ITCH letter.
+    pub messages_by_type: BTreeMap<char, u64>,
+    /// Gaps in the sequence.
+    pub gaps: u64,
+    /// Datagrams and messages refused, and messages that did not fit their book.
+    pub errors: u64,
+    /// Whether the file was read to its end; if not, all of the above counts what comes before the place it breaks at.
+    pub complete: bool,
+    /// Time from the first datagram handed out until the last one was applied.
+    pub elapsed_ns: u64,
+    /// The books by symbol.
+    pub books: BTreeMap<String, BookLine>,
+    /// Digest of all orders in all books, 16 hexadecimal digits.
+    pub digest: String,
+}
+
+pub(super) fn print_json(report: &impl Serialize) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, report)?;
+    writeln!(stdout)?;
+    stdout.flush()
+}
+
+/// Most books that are worth a line each on a screen.
+const BOOKS_PRINTED: usize = 40;
+
+pub(super) fn print_text(report: &ReplayReport) -> io::Result<()> {
+    let each = report.elapsed_ns.checked_div(report.messages).unwrap_or(0);
+    let mut totals = Table::new();
+    totals.set_header(["packets", "messages", "gaps", "errors", "time", "a message"]);
+    totals.add_row([
+        report.packets.to_string(),
+        report.messages.to_string(),
+        report.gaps.to_string(),
+        report.errors.to_string(),
+        format!("{} us", report.elapsed_ns / 1_000),
+        format!("{each} ns"),
+    ]);
+    let mut types = Table::new();
+    types.set_header(report.messages_by_type.keys().map(char::to_string));
+    types.add_row(report.messages_by_type.values().map(u64::to_string));
+    let mut books = Table::new();
+    books.set_header(["symbol", "bid qty", "bid", "ask", "ask qty", "orders"]);
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let standing = || report.books.iter().filter(|(_, book)| book.orders > 0);
+    for (symbol, book) in standing().take(BOOKS_PRINTED) {
+        books.add_row([
+            symbol.clone(),
+            number(book.bid_qty),
+            text(&book.bid_price),
+            text(&book.ask_price),
+            number(book.ask_qty),
+            book.orders.to_string(),
+        ]);
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{totals}\n{types}\n{books}")?;
+    let more = standing().count().saturating_sub(BOOKS_PRINTED);
+    if more > 0 {
+        writeln!(stdout, "and {more} more books; --output json has all of them")?;
+    }
+    writeln!(stdout, "digest {}", report.digest)?;
+    stdout.flush()
+}
+
+/// A table of what became of each line.
+pub(super) fn print_wire(report: &WireReport) -> io::Result<()> {
+    let mut totals = Table::new();
+    totals.set_header(["packets", "bytes", "time", "latest after it was due"]);
+    totals.add_row([
+        report.packets.to_string(),
+        report.bytes.to_string(),
+        format!("{} us", report.elapsed_ns / 1_000),
+        format!("{} us", report.late_ns_max / 1_000),
+    ]);
+    let mut lines = Table::new();
+    lines.set_header(["to", "packets", "lost", "twice", "reordered", "damaged", "sent", "refused"]);
+    for line in &report.lines {
+        let counts = [
+            line.packets,
+            line.lost,
+            line.duplicated,
+            line.reordered,
+            line.corrupted,
+            line.sent,
+            line.errors,
+        ];
+        let cells = std::iter::once(line.to.clone()).chain(counts.map(|count| count.to_string()));
+        lines.add_row(cells);
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{totals}\n{lines}")?;
+    stdout.flush()
+}
