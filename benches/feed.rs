@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 
 use itch5::messages as peer;
 use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50::{self, OrderEvent, WINDOW_BYTES, decode_event, window};
+use postern::feed::itch50::{self, OrderEvent, each_event};
 use postern::feed::lookahead::Lookahead;
 use postern::feed::moldudp64::split_block;
 use postern::runtime::Clock;
@@ -99,7 +99,7 @@ fn decode(bytes: &[u8]) -> u64 {
 }
 
 /// What happens to orders, without a branch on the type.
-fn events(mut bytes: &[u8]) -> u64 {
+fn events(bytes: &[u8]) -> u64 {
     let fold = |event: &OrderEvent| {
         event.reference
             ^ event.second
@@ -111,15 +111,11 @@ fn events(mut bytes: &[u8]) -> u64 {
             ^ event.kind as u64
     };
     let mut sum = 0_u64;
-    let mut pad = [0; WINDOW_BYTES];
-    while let Some(&length) = bytes.first_chunk::<2>() {
-        let length = usize::from(u16::from_be_bytes(length));
-        if let Ok(Some(event)) = decode_event(window(&bytes[2..], &mut pad), length) {
+    each_event(bytes, |_, event| {
+        if let Ok(Some(event)) = event {
             sum = sum.wrapping_add(fold(&event));
         }
-        let Some(rest) = bytes.get(2 + length..) else { break };
-        bytes = rest;
-    }
+    });
     sum
 }
 

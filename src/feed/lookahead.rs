@@ -5,7 +5,7 @@
 //! each needs what the one before brought near ([`PrefetchStep`]).
 
 use crate::feed::book::{Books, PrefetchStep};
-use crate::feed::itch50::{ItchError, OrderEvent, WINDOW_BYTES, decode_event, window};
+use crate::feed::itch50::{ItchError, OrderEvent, each_event};
 
 /// Messages from one step to the next: in the time they take, memory answers.
 const STEP: usize = 8;
@@ -51,19 +51,14 @@ impl Lookahead {
         books: &mut Books,
         mut apply: impl FnMut(&mut Books, Decoded<'a>),
     ) {
-        let mut pad = [0; WINDOW_BYTES];
         let (mut at, mut count) = (0, 0);
-        while let Some(&length) = blocks.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
-            let (start, length) = (at + 2, usize::from(u16::from_be_bytes(length)));
-            let end = start + length;
-            if end > blocks.len() {
-                break;
-            }
-            let event = decode_event(window(&blocks[start..], &mut pad), length);
+        each_event(blocks, |bytes, event| {
             if let Ok(Some(event)) = &event {
                 books.prefetch(event, PrefetchStep::Young);
             }
-            self.places[count % PLACES] = Place { event, start, end };
+            let start = at + 2;
+            at = start + bytes.len();
+            self.places[count % PLACES] = Place { event, start, end: at };
             if count >= STEP {
                 self.prefetch(count - STEP, books, PrefetchStep::Old);
             }
@@ -73,8 +68,8 @@ impl Lookahead {
             if count >= 3 * STEP {
                 apply(books, self.decoded(count - 3 * STEP, blocks));
             }
-            (at, count) = (end, count + 1);
-        }
+            count += 1;
+        });
         // One alone has nobody to wait with.
         if count > 1 {
             (count.saturating_sub(STEP)..count)
@@ -107,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::feed::book::BooksConfig;
+    use crate::feed::itch50::{WINDOW_BYTES, decode_event, window};
 
     proptest! {
         /// Any number of messages, with room behind them or none, each once and in its order.

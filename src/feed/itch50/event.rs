@@ -5,6 +5,7 @@
 
 use crate::feed::itch50::messages::Head;
 use crate::feed::itch50::{ItchError, LENGTHS, Message, refused};
+use crate::feed::moldudp64::split_block;
 use crate::types::{Price, Side, Symbol};
 
 /// What happens to a displayed order.
@@ -239,6 +240,29 @@ pub fn decode_event(
         side: if side == b'S' { Side::Sell } else { Side::Buy },
         is_printable: !layout.has_printable | (window[31] == b'Y'),
     }))
+}
+
+/// Hands each message of `blocks`, which stand behind their lengths in two bytes, big-endian, to `take` with what it tells,
+/// as [`decode_event`]. What follows the last whole block is left out.
+#[inline]
+pub fn each_event<'a>(
+    blocks: &'a [u8],
+    mut take: impl FnMut(&'a [u8], Result<Option<OrderEvent>, ItchError>),
+) {
+    let mut rest = blocks;
+    // While there is a window's room behind a message, nothing is copied and little is checked.
+    while let Some(chunk) = rest.first_chunk::<{ 2 + WINDOW_BYTES }>() {
+        let [high, low, window @ ..] = chunk;
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((block, after)) = rest.split_at_checked(2 + length) else { return };
+        take(&block[2..], decode_event(window, length));
+        rest = after;
+    }
+    let mut pad = [0; WINDOW_BYTES];
+    while let Some((message, after)) = split_block(rest) {
+        take(message, decode_event(window(message, &mut pad), message.len()));
+        rest = after;
+    }
 }
 
 #[cold]
