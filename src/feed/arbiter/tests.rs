@@ -473,7 +473,7 @@ fn each_lines_packets_are_counted_where_they_belong() {
 fn nothing_that_a_line_brings_is_missing() {
     for seed in 0..200 {
         let mut random = SplitMix::new(seed);
-        let mut rig = Rig::waiting(Ordering { messages_max: 1_024, ..BOTH }, true);
+        let mut rig = Rig::waiting(Ordering { messages_max: 2_048, ..BOTH }, true);
         let (mut lost, mut first) = (BTreeSet::new(), 1);
         let mut behind: Option<(u64, u16)> = None;
         for step in 0..400 {
