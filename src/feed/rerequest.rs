@@ -136,7 +136,7 @@ impl Rerequest {
         let Some(place) = self.waiting.iter().position(Option::is_none) else {
             return NextRequest::Wait;
         };
-        let Some((first, end)) = arbiter.lost(self.asked_to, now) else {
+        let Some((first, end)) = arbiter.lost(self.asked_to) else {
             return NextRequest::Wait;
         };
         let most = first.saturating_add(u64::from(self.settings.messages_per_request));

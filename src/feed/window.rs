@@ -178,6 +178,19 @@ impl Window {
         self.find(sequence, |taken| !taken)
     }
 
+    /// How many of the numbers awaited before `sequence` are not kept. 64 numbers a step.
+    pub fn missing_before(&self, sequence: u64) -> u64 {
+        let (mut at, mut kept) = (self.base, 0);
+        while at < sequence && self.is_within(at) {
+            let (word, bit) = self.bit(at);
+            let count = (sequence - at).min(u64::from(64 - bit.trailing_zeros()));
+            let mask = (u64::MAX >> (64 - count)) << bit.trailing_zeros();
+            kept += u64::from((self.taken[word] & mask).count_ones());
+            at = at.saturating_add(count);
+        }
+        sequence.saturating_sub(self.base) - kept
+    }
+
     /// The next number from `sequence` on whose bit is set in what `look` makes of its word. 64 numbers a step.
     fn find(&self, sequence: u64, look: impl Fn(u64) -> u64) -> Option<u64> {
         let mut at = sequence.max(self.base);
@@ -233,6 +246,7 @@ mod tests {
     use crate::feed::itch50::LENGTHS;
     use crate::sim::prng::SplitMix;
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     const NOW: Nanos = Nanos(7);
 
@@ -334,14 +348,14 @@ mod tests {
                         assert_eq!(window.take().map(<[u8]>::to_vec), expected, "{seed} {step}");
                     }
                     _ => {
-                        let begins = byte % 2 == 0;
-                        let expected = if near - plain.base >= 128 {
-                            Kept::NoRoom
-                        } else if plain.kept.contains_key(&near) {
-                            Kept::Had
-                        } else {
-                            plain.kept.insert(near, (byte, begins));
-                            Kept::New
+                        let begins = byte.is_multiple_of(2);
+                        let expected = match plain.kept.entry(near) {
+                            _ if near - plain.base >= 128 => Kept::NoRoom,
+                            Entry::Occupied(_) => Kept::Had,
+                            Entry::Vacant(place) => {
+                                place.insert((byte, begins));
+                                Kept::New
+                            }
                         };
                         assert_eq!(window.keep(near, &[byte], NOW, begins), expected);
                     }
@@ -352,6 +366,8 @@ mod tests {
                 assert_eq!(window.first_missing(near), plain.missing(near, 128));
                 assert_eq!(usize::try_from(window.packets()), Ok(plain.packets()));
                 assert_eq!(window.is_empty(), plain.kept.is_empty());
+                let missing = (plain.base..near).filter(|n| !plain.kept.contains_key(n)).count();
+                assert_eq!(usize::try_from(window.missing_before(near)), Ok(missing));
                 let last =
                     plain.kept.last_key_value().map_or(plain.base, |(&number, _)| number + 1);
                 assert_eq!(window.end(), last);

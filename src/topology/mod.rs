@@ -34,7 +34,7 @@ use std::sync::{Arc, OnceLock};
 use crate::config::{self, Config};
 use crate::control::{ControlConfig, Reach};
 use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
-use crate::feed::{BooksSnapshot, FeedAgent, FeedConfig};
+use crate::feed::{BooksSnapshot, ChannelRecovery, FeedAgent, FeedConfig};
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter, ReplayError};
@@ -234,6 +234,7 @@ struct RouterSeed {
 struct FeedSeed {
     config: FeedConfig,
     sources: SourceSet,
+    recoveries: Vec<ChannelRecovery>,
     market_data: config::Stream,
     feed_risk: Producer,
     books: Arc<OnceLock<BooksSnapshot>>,
@@ -293,6 +294,7 @@ fn seeds(
         feed: Some(FeedSeed {
             config: settings::feed(config, clock.utc(clock.now())),
             sources,
+            recoveries: sources::recoveries(config).map_err(WiringError)?,
             market_data: config.market_data.stream.clone(),
             feed_risk: feed_risk_in,
             books: Arc::clone(&outcome.books),
@@ -505,7 +507,7 @@ fn feed(
         clock,
         seed.books,
     );
-    Ok(Some(AgentSlot::new(agent.with_links(seed.links))))
+    Ok(Some(AgentSlot::new(agent.with_links(seed.links).with_recovery(seed.recoveries))))
 }
 
 fn publication(client: &mut Client, stream: &config::Stream) -> Result<Publication, StartError> {

@@ -125,8 +125,10 @@ pub struct Arbiter {
     opened: Nanos,
     /// Whether kept messages were taken since, so that the hole at the next number is another one.
     is_moved: bool,
-    /// Below this, what is missing has been declared.
+    /// Below this, what is missing has been declared; 0 where nothing is.
     declared: u64,
+    /// Gaps declared and not yet filled.
+    open_gaps: u64,
     /// Whether the queue had no room since this was last asked.
     has_overflown: bool,
     /// Whether everything is queued until a snapshot says from where on.
@@ -157,6 +159,7 @@ impl Arbiter {
             opened: Nanos(0),
             is_moved: false,
             declared: 0,
+            open_gaps: 0,
             has_overflown: false,
             is_collecting: false,
             heard: Nanos(0),
@@ -234,7 +237,7 @@ impl Arbiter {
         self.window.restart(next);
         self.lines.iter_mut().for_each(|line| line.begin(header.sequence));
         (self.end, self.end_at, self.opened) = (next, now, now);
-        self.declared = 0;
+        (self.declared, self.open_gaps) = (0, 0);
         self.is_moved = false;
         self.has_overflown = false;
         self.is_collecting = false;
@@ -414,43 +417,67 @@ impl Arbiter {
         self.window.first_kept(self.window.base()).unwrap_or(self.end)
     }
 
-    /// Looks at the hole at the next number, once all that can be taken was taken, and declares it when it is time.
-    /// Returns whether it was passed over, so that there may be more to take.
+    /// Looks at the holes, once all that can be taken was taken, and declares those for which it is time. Returns whether
+    /// one was passed over, so that there may be more to take.
     pub fn judge_hole(&mut self, now: Nanos) -> bool {
         if self.declared != 0 && self.window.base() >= self.declared {
             self.declared = 0;
-            self.counts.recovered += 1;
+            self.counts.recovered += std::mem::take(&mut self.open_gaps);
         }
         let is_moved = std::mem::take(&mut self.is_moved);
         if !self.has_hole() {
             self.has_overflown = false;
             return false;
         }
-        let hole_end = self.hole_end();
         if is_moved {
-            self.opened = self.window.arrived(hole_end).unwrap_or(self.end_at);
+            self.opened = self.window.arrived(self.hole_end()).unwrap_or(self.end_at);
         }
-        let next = self.window.base();
-        if hole_end <= next.max(self.declared) || !self.is_due(hole_end, self.opened, now) {
+        let (next, hole_end) = (self.window.base(), self.hole_end());
+        if hole_end <= next {
             return false;
         }
-        if !self.keeps_gaps {
-            return self.pass_over(hole_end);
+        if self.keeps_gaps {
+            self.declare(now);
+            return false;
         }
-        self.counts.gaps += 1;
-        self.counts.missing = self.counts.missing.saturating_add(hole_end - next);
-        self.declared = hole_end;
-        false
+        self.is_due(hole_end, self.opened, self.window.packets(), now) && self.pass_over(hole_end)
     }
 
-    /// Whether a hole that ends at `hole_end` and is known since `opened` is to be waited for no longer.
-    fn is_due(&self, hole_end: u64, opened: Nanos, now: Nanos) -> bool {
+    /// Declares every hole for which it is time, from the one at the next number on.
+    fn declare(&mut self, now: Nanos) {
+        let next = self.window.base();
+        loop {
+            let from = self.declared.max(next);
+            let missing = self.window.first_missing(from).filter(|&first| first < self.end);
+            let Some(first) = missing else { break };
+            let kept = self.window.first_kept(first);
+            let end = kept.unwrap_or(self.end);
+            let arrived = kept.and_then(|kept| self.window.arrived(kept)).unwrap_or(self.end_at);
+            let is_due = if first == next {
+                let packets = self.window.packets();
+                self.has_overflown || self.is_due(end, self.opened, packets, now)
+            } else {
+                // How many packets came since is not known: they are counted behind the first hole.
+                self.is_due(end, arrived, 0, now)
+            };
+            if !is_due {
+                break;
+            }
+            self.counts.gaps += 1;
+            self.counts.missing = self.counts.missing.saturating_add(end - first);
+            self.open_gaps += 1;
+            self.declared = end;
+        }
+    }
+
+    /// Whether a hole that ends at `hole_end`, is known since `opened` and has so many `packets` behind it is to be waited
+    /// for no longer.
+    fn is_due(&self, hole_end: u64, opened: Nanos, packets: u32, now: Nanos) -> bool {
         let waited_ns = now.since(opened);
-        if self.has_overflown || waited_ns >= self.stale_after_ns {
+        if waited_ns >= self.stale_after_ns {
             return true;
         }
-        let is_over =
-            waited_ns >= self.ordering.wait_ns || self.window.packets() > self.ordering.packets_max;
+        let is_over = waited_ns >= self.ordering.wait_ns || packets > self.ordering.packets_max;
         let lines = self.lines.iter().take(usize::from(self.ordering.lines));
         is_over
             && lines.filter(|line| line.end < hole_end).all(|line| {
@@ -471,7 +498,9 @@ impl Arbiter {
             self.counts.gaps += 1;
             self.counts.missing = self.counts.missing.saturating_add(to - next);
         }
-        self.declared = 0;
+        if to >= self.declared {
+            (self.declared, self.open_gaps) = (0, 0);
+        }
         self.has_overflown = false;
         self.window.advance(to);
         self.end = self.end.max(to);
@@ -491,18 +520,13 @@ impl Arbiter {
         self.pass_over(declared)
     }
 
-    /// The first hole from `from` on that is to be waited for no longer: its first number and one past its last, at most as
-    /// far as there is room to keep what would fill it.
-    pub fn lost(&self, from: u64, now: Nanos) -> Option<(u64, u64)> {
-        if !self.has_hole() {
-            return None;
-        }
-        let first = self.window.first_missing(from).filter(|&first| first < self.end)?;
+    /// The first declared hole from `from` on: its first number and one past its last, at most as far as there is room to
+    /// keep what would fill it.
+    pub fn lost(&self, from: u64) -> Option<(u64, u64)> {
+        let first = self.window.first_missing(from).filter(|&first| first < self.declared)?;
         let room = self.window.base().saturating_add(self.window.capacity());
-        let kept = self.window.first_kept(first);
-        let end = kept.unwrap_or(self.end.min(room));
-        let opened = kept.and_then(|kept| self.window.arrived(kept)).unwrap_or(self.end_at);
-        (first < self.declared || self.is_due(end, opened, now)).then_some((first, end))
+        let end = self.window.first_kept(first).unwrap_or(room).min(self.declared);
+        Some((first, end))
     }
 
     /// The first number in `first..end` that is missing.
@@ -510,9 +534,9 @@ impl Arbiter {
         self.window.first_missing(first).filter(|&missing| missing < end.min(self.end))
     }
 
-    /// Messages from the next one to the end of what was declared missing, the ones kept among them included.
+    /// Messages declared missing that still are.
     pub fn declared_messages(&self) -> u64 {
-        self.declared.saturating_sub(self.window.base())
+        self.window.missing_before(self.declared)
     }
 
     /// Whether a declared gap is open.
@@ -529,7 +553,7 @@ impl Arbiter {
     /// From now on everything is queued, until [`Arbiter::join_at`] says from where on it counts.
     pub fn collect(&mut self) {
         self.is_collecting = true;
-        self.declared = 0;
+        (self.declared, self.open_gaps) = (0, 0);
         self.has_overflown = false;
         self.state = FeedState::Stale;
     }
@@ -566,11 +590,10 @@ impl Arbiter {
         // Behind a hole nothing is known to be complete: its age is the channel's.
         let complete_at = if self.has_hole() { self.opened } else { self.heard };
         let is_silent = now.since(complete_at) > self.stale_after_ns;
+        let is_behind = self.is_collecting || self.is_recovering() || !self.is_joined;
         if self.is_ended {
             FeedState::Ended
-        } else if self.is_broken || self.is_collecting || self.is_recovering() {
-            FeedState::Stale
-        } else if is_silent || !self.is_joined {
+        } else if self.is_broken || is_behind || is_silent {
             FeedState::Stale
         } else {
             FeedState::Current

@@ -257,7 +257,7 @@ fn the_other_line_going_past_a_hole_declares_it() {
     assert_eq!(rig.gaps(), (0, 0));
     rig.b(3, 1);
     assert_eq!((rig.gaps(), rig.state()), ((1, 1), FeedState::Stale));
-    assert_eq!(rig.arbiter.lost(0, rig.now), Some((2, 3)));
+    assert_eq!(rig.arbiter.lost(0), Some((2, 3)));
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn what_is_too_far_ahead_overflows_or_is_taken_at_once() {
     keeping.applied_to(3, &[]);
     // What there was no room for is missing like the rest.
     keeping.at(50);
-    assert_eq!(keeping.arbiter.lost(0, keeping.now), Some((4, 68)));
+    assert_eq!(keeping.arbiter.lost(0), Some((4, 68)));
     for first in (4..1_002).step_by(50) {
         keeping.fill(OLD, first, 50);
     }
@@ -506,7 +506,7 @@ fn nothing_that_a_line_brings_is_missing() {
         }
         let last = first - 1;
         rig.at(800).a(first, 0).b(first, 0).at(899);
-        while let Some((first, end)) = rig.arbiter.lost(0, rig.now) {
+        while let Some((first, end)) = rig.arbiter.lost(0) {
             assert!((first..end).all(|number| lost.contains(&number)), "seed {seed}");
             rig.fill(OLD, first, u16::try_from(end - first).expect("few"));
         }
