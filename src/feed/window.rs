@@ -181,9 +181,10 @@ impl Window {
     /// How many of the numbers awaited before `sequence` are not kept. 64 numbers a step.
     pub fn missing_before(&self, sequence: u64) -> u64 {
         let (mut at, mut kept) = (self.base, 0);
-        while at < sequence && self.is_within(at) {
+        let end = sequence.min(self.base.saturating_add(self.capacity()));
+        while at < end {
             let (word, bit) = self.bit(at);
-            let count = (sequence - at).min(u64::from(64 - bit.trailing_zeros()));
+            let count = (end - at).min(u64::from(64 - bit.trailing_zeros()));
             let mask = (u64::MAX >> (64 - count)) << bit.trailing_zeros();
             kept += u64::from((self.taken[word] & mask).count_ones());
             at = at.saturating_add(count);
