@@ -1,6 +1,6 @@
 //! One channel from datagram to book: packet, sequence, messages, orders.
 
-use crate::feed::arbiter::{Arbiter, Join, Ordering, Take};
+use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
 use crate::feed::glimpse::SnapshotEvent;
 use crate::feed::itch50::{self, ItchError, Message};
@@ -226,6 +226,7 @@ impl Channel {
         self.recovery.see_session(self.arbiter.session());
         let mut work = self.take_replies(link, now, sink);
         work += self.read_snapshot(link, now, sink);
+        self.join_snapshot(now, sink);
         while self.recovery.decide(&mut self.arbiter) {
             self.settle(now, sink);
         }
@@ -312,19 +313,27 @@ impl Channel {
                     !taken.err().is_some_and(|error| breaks(&error))
                 }
                 SnapshotEvent::End(sequence) => {
-                    let joined = self.arbiter.join_at(sequence, now).is_ok();
-                    if joined {
-                        snapshots.complete(now);
-                    }
-                    joined
+                    snapshots.await_join(sequence, now);
+                    true
                 }
             };
             if !is_well {
                 snapshots.fail(now);
             }
         }
-        self.settle(now, sink);
         1
+    }
+
+    /// Joins a snapshot that is complete to the stream, as soon as the lines have told of the number it ends with.
+    fn join_snapshot(&mut self, now: Nanos, sink: &mut impl FeedSink) {
+        let Some(snapshots) = &mut self.recovery.snapshots else { return };
+        let Some((sequence, is_late)) = snapshots.awaited_join(now) else { return };
+        match self.arbiter.join_at(sequence, now) {
+            Ok(()) => snapshots.complete(now),
+            Err(JoinError::TooNew) if !is_late => return,
+            Err(JoinError::TooNew | JoinError::TooOld) => snapshots.fail(now),
+        }
+        self.settle(now, sink);
     }
 
     /// Its state at `now`.

@@ -122,8 +122,11 @@ enum Phase {
         since: Nanos,
     },
     Receiving,
-    /// All was read, and is to be judged by whoever joins it to the stream.
-    Complete,
+    /// All was read; it waits until the stream has come as far.
+    Complete {
+        sequence: u64,
+        since: Nanos,
+    },
 }
 
 /// Asks for snapshots until one fits.
@@ -185,7 +188,7 @@ impl Snapshots {
             | Phase::Connected
             | Phase::LoggingIn { .. }
             | Phase::Receiving
-            | Phase::Complete => true,
+            | Phase::Complete { .. } => true,
         }
     }
 
@@ -213,6 +216,26 @@ impl Snapshots {
         self.phase = Phase::Waiting(self.not_before);
     }
 
+    /// The snapshot, which ends with this number, is to be joined to the stream.
+    pub fn await_join(&mut self, sequence: u64, now: Nanos) {
+        self.phase = Phase::Complete { sequence, since: now };
+    }
+
+    /// The number of a snapshot that is to be joined, and whether it has waited for as long as it may.
+    pub fn awaited_join(&self, now: Nanos) -> Option<(u64, bool)> {
+        match self.phase {
+            Phase::Complete { sequence, since } => {
+                Some((sequence, now.since(since) >= self.settings.answer_ns))
+            }
+            Phase::Idle
+            | Phase::Waiting(_)
+            | Phase::Connecting { .. }
+            | Phase::Connected
+            | Phase::LoggingIn { .. }
+            | Phase::Receiving => None,
+        }
+    }
+
     /// The snapshot joined the stream.
     pub fn complete(&mut self, now: Nanos) {
         self.counts.completed += 1;
@@ -233,7 +256,8 @@ impl Snapshots {
 
     /// The connection is gone, or was never there.
     pub fn on_closed(&mut self, now: Nanos) {
-        if self.is_listening() {
+        // A server may hang up after the end of its snapshot.
+        if self.is_listening() && !matches!(self.phase, Phase::Complete { .. }) {
             self.fail(now);
         }
     }
@@ -268,7 +292,7 @@ impl Snapshots {
     }
 
     fn step(&mut self) -> Step {
-        if !self.is_listening() || self.phase == Phase::Complete {
+        if !self.is_listening() || matches!(self.phase, Phase::Complete { .. }) {
             return Step::Nothing;
         }
         let packet = match self.reader.next() {
@@ -292,10 +316,7 @@ impl Snapshots {
                 self.counts.messages += 1;
                 match decode(message) {
                     Ok(SnapshotMessage::Itch(_)) => Step::Message,
-                    Ok(SnapshotMessage::End(sequence)) => {
-                        self.phase = Phase::Complete;
-                        Step::End(sequence)
-                    }
+                    Ok(SnapshotMessage::End(sequence)) => Step::End(sequence),
                     Err(_) => Step::Failed,
                 }
             }
@@ -352,7 +373,7 @@ impl Snapshots {
             | Phase::Connecting { .. }
             | Phase::LoggingIn { .. }
             | Phase::Receiving
-            | Phase::Complete => None,
+            | Phase::Complete { .. } => None,
         }
     }
 

@@ -101,7 +101,8 @@ pub struct ArbiterCounts {
 pub enum JoinError {
     /// The queue no longer holds the messages that follow it.
     TooOld,
-    /// Its number is beyond anything the lines told of.
+    /// Its number is beyond anything the lines told of yet. They may be a little behind; a snapshot far ahead of them is of
+    /// another session, and would shut out all that they bring.
     TooNew,
 }
 
@@ -567,7 +568,7 @@ impl Arbiter {
         if sequence < self.window.base() {
             return Err(JoinError::TooOld);
         }
-        if sequence > told.saturating_add(self.window.capacity()) {
+        if sequence > told {
             return Err(JoinError::TooNew);
         }
         self.window.advance(sequence);

@@ -383,7 +383,7 @@ fn one_number_from_nowhere_does_not_shut_out_the_stream() {
 
 #[test]
 fn a_snapshot_joins_the_queue_where_its_number_says() {
-    for (sequence, applied) in [(2, 2..9), (5, 5..9), (8, 8..9), (9, 9..9), (30, 30..30)] {
+    for (sequence, applied) in [(2, 2..9), (5, 5..9), (8, 8..9), (9, 9..9)] {
         let mut rig = Rig::waiting(ONE, true);
         rig.a(1, 1).arbiter.collect();
         rig.a(2, 3).a(5, 4);
@@ -402,8 +402,11 @@ fn a_snapshot_that_is_older_than_the_queue_or_from_nowhere_is_refused() {
     rig.a(1, 1).arbiter.collect();
     rig.a(2, 60).a(62, 60);
     assert_eq!(rig.arbiter.join_at(57, rig.now), Err(JoinError::TooOld));
-    assert_eq!(rig.arbiter.join_at(122 + 64 + 1, rig.now), Err(JoinError::TooNew));
+    assert_eq!(rig.arbiter.join_at(123, rig.now), Err(JoinError::TooNew));
     assert_eq!(rig.state(), FeedState::Stale);
+    rig.b(123, 0);
+    let mut told = rig.arbiter.clone();
+    assert_eq!(told.join_at(123, rig.now), Ok(()), "a line told of it meanwhile");
     assert_eq!(rig.arbiter.join_at(58, rig.now), Ok(()));
     rig.settle();
     assert_eq!(rig.applied[1..], (58..122).collect::<Vec<u64>>());
