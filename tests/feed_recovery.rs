@@ -240,6 +240,31 @@ fn who_joins_in_the_middle_of_the_day_gets_the_books_by_a_snapshot() {
 }
 
 #[test]
+fn a_new_session_ends_a_snapshot_that_is_under_way() {
+    let day = Arc::new(Day::new(8, 20_000));
+    let (list, _) = arrivals(&day, NONE, 8, |first| (6_000..6_050).contains(&first));
+    let mut run = Run::new(&day, RecoverySettings { rerequest: None, ..BOTH });
+    let mut arrivals = list.iter();
+    // As far as into the snapshot: the books are half built then.
+    while run.channel.recovery_counts().snapshot.messages < 10 {
+        run.arrive(arrivals.next().expect("a gap, and a snapshot for it"));
+    }
+    let now = run.servers.world.now.load(Relaxed);
+    let mut heartbeat = [0; 20];
+    heartbeat[..10].copy_from_slice(b"20260221AA");
+    heartbeat[17] = 1;
+    run.channel.on_line(0, &heartbeat, Nanos(now), &mut NoSink);
+    for later in 0..100 {
+        run.at(now + later * STEP_NS, 0);
+        run.cycle(now + later * STEP_NS);
+    }
+    assert_eq!(run.channel.check(Nanos(now)), FeedState::Current);
+    assert_eq!((run.channel.books().order_count_total(), run.servers.is_closed()), (0, true));
+    assert!(!run.channel.is_recovery_due());
+    assert_eq!(run.channel.recovery_counts().snapshot.completed, 0);
+}
+
+#[test]
 fn an_overflown_queue_leads_to_a_snapshot_and_without_snapshots_to_more_requests() {
     let small = postern::feed::arbiter::Ordering { messages_max: 1_024, ..ORDERING };
     for has_snapshots in [true, false] {

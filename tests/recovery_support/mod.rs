@@ -396,6 +396,11 @@ impl Servers {
         }
     }
 
+    /// Whether nobody is connected.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.connection, Connection::None)
+    }
+
     /// Does what a login waits for.
     pub fn work(&mut self) {
         self.closed = Connection::None;
