@@ -10,7 +10,7 @@
 
 #[path = "support/random.rs"]
 mod random;
-mod recovery_support;
+mod recovery_clients;
 mod sim_support;
 
 use std::io::Write;
@@ -20,7 +20,7 @@ use postern::runtime::{Agent, Phase};
 use postern::sim::glimpse::GlimpseServer;
 use postern::sim::impair::Impairment;
 use random::Random;
-use recovery_support::{
+use recovery_clients::{
     PACKET_BYTES_MAX, PATIENCE, SECOND, SESSION, Soup, Venue, apply, large, narrow,
 };
 

@@ -8,6 +8,7 @@ mod error;
 mod parse;
 mod print;
 mod reader;
+mod recovery;
 mod sections;
 mod values;
 
@@ -17,8 +18,8 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
     Account, Aeron, AllocationGuard, Channel, Control, Core, DriverMode, Entry, Feed, Gateway,
-    Idle, Instrument, Journal, MarketData, Pace, Risk, Runtime, Session, Source, Stream, Telemetry,
-    Venue, Wanted,
+    Glimpse, Idle, Instrument, Journal, MarketData, Pace, Reorder, Rerequest, Risk, Runtime,
+    Session, Source, Stream, Telemetry, Venue, Wanted,
 };
 
 /// The defaults, with every key explained.

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use crate::config::Config;
 use crate::config::check;
 use crate::config::reader::{Reader, Section, Tables};
+use crate::config::recovery;
 use crate::config::sections::{
     Account, Aeron, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway, Idle,
     Instrument, Journal, MarketData, Pace, Risk, Runtime, Session, Source, Telemetry, Venue,
@@ -341,6 +342,7 @@ fn channel(
         [("multicast", SourceKind::Multicast), ("capture", SourceKind::Capture)];
     const MULTICAST: [&str; 4] = ["line_a", "line_b", "interface", "timestamps"];
     const CAPTURE: [&str; 2] = ["file", "pace"];
+    const SERVERS: [&str; 2] = ["rerequest", "glimpse"];
     let name = person_name(s, r);
     let stale_after_ms = s.integer(r, "stale_after_ms", 1..=HOUR_MS);
     let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
@@ -351,6 +353,7 @@ fn channel(
         }
         Some(SourceKind::Capture) => {
             check::foreign(s, r, &MULTICAST, "source = \"capture\"");
+            check::foreign(s, r, &SERVERS, "source = \"capture\"");
             let file = values::path(s, r, "file", folder);
             let pace = s.word(r, "pace", &PACES);
             file.zip(pace).map(|(file, pace)| Source::Capture { file, pace })
@@ -360,12 +363,18 @@ fn channel(
             None
         }
     };
+    let reorder = recovery::reorder(s, r);
+    let rerequest = recovery::rerequest(s, r);
+    let glimpse = recovery::glimpse(s, r, folder);
     Some(Channel {
         id: ChannelId(id?),
         name: name?,
         source: source?,
         stale_after_ms: stale_after_ms?,
         utc_offset_minutes: utc_offset_minutes?,
+        reorder: reorder?,
+        rerequest: rerequest?,
+        glimpse: glimpse?,
     })
 }
 

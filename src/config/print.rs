@@ -171,6 +171,27 @@ fn channel(page: &mut Page, channel: &Channel) {
     }
     page.raw("stale_after_ms", channel.stale_after_ms);
     page.raw("utc_offset_minutes", channel.utc_offset_minutes);
+    page.raw("reorder_packets", channel.reorder.packets);
+    page.raw("reorder_us", channel.reorder.wait_us);
+    page.raw("line_wait_us", channel.reorder.line_wait_us);
+    page.raw("recovery_queue_messages", channel.reorder.queue_messages);
+    if let Some(rerequest) = &channel.rerequest {
+        page.text("rerequest", rerequest.server);
+        page.raw("rerequest_messages", rerequest.messages);
+        page.raw("rerequest_per_second", rerequest.per_second);
+        page.raw("rerequest_timeout_ms", rerequest.timeout_ms);
+        page.raw("rerequest_attempts", rerequest.attempts);
+        page.raw("rerequest_gap_messages", rerequest.gap_messages);
+    }
+    if let Some(glimpse) = &channel.glimpse {
+        page.text("glimpse", glimpse.server);
+        page.text("glimpse_user", &glimpse.user);
+        if let Some(file) = &glimpse.password_file {
+            page.text("glimpse_password_file", file.display());
+        }
+        page.raw("glimpse_timeout_ms", glimpse.timeout_ms);
+        page.raw("glimpse_retry_ms", glimpse.retry_ms);
+    }
 }
 
 fn instrument(page: &mut Page, instrument: &Instrument) {

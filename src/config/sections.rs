@@ -254,6 +254,72 @@ pub struct Channel {
     pub stale_after_ms: u32,
     /// Difference of the exchange's time zone to UTC, in minutes, −720 to 840.
     pub utc_offset_minutes: i16,
+    /// How packets out of order are waited for.
+    pub reorder: Reorder,
+    /// Where missing messages are asked for again; only for multicast.
+    pub rerequest: Option<Rerequest>,
+    /// Where a snapshot of the books is asked for; only for multicast.
+    pub glimpse: Option<Glimpse>,
+}
+
+/// How a channel waits for packets out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reorder {
+    /// Packets kept behind a hole before it is a gap.
+    pub packets: u32,
+    /// How long a hole may be open before it is a gap, in microseconds.
+    pub wait_us: u32,
+    /// How long a line is waited for that says nothing, in microseconds.
+    pub line_wait_us: u32,
+    /// Messages that are queued during a recovery, a power of two.
+    pub queue_messages: u32,
+}
+
+/// A MoldUDP64 re-request server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rerequest {
+    /// Its address.
+    pub server: SocketAddrV4,
+    /// Messages of one request.
+    pub messages: u16,
+    /// Requests in a second, at most.
+    pub per_second: u32,
+    /// How long an answer is waited for, in milliseconds.
+    pub timeout_ms: u32,
+    /// How often a request is sent before the server is given up.
+    pub attempts: u32,
+    /// The longest gap that is asked for, in messages.
+    pub gap_messages: u32,
+}
+
+/// A GLIMPSE snapshot server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Its address.
+    pub server: SocketAddrV4,
+    /// The user that logs in: up to 6 letters or digits.
+    pub user: String,
+    /// The file the password is read from; `None` for no password.
+    pub password_file: Option<PathBuf>,
+    /// The password, padded with spaces.
+    pub password: [u8; 10],
+    /// How long an answer, or any sign of life, is waited for, in milliseconds.
+    pub timeout_ms: u32,
+    /// How long to wait after a failure, in milliseconds; twice as long after each that follows, up to a minute.
+    pub retry_ms: u32,
+}
+
+impl fmt::Debug for Glimpse {
+    /// Everything but the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Glimpse")
+            .field("server", &self.server)
+            .field("user", &self.user)
+            .field("password_file", &self.password_file)
+            .field("timeout_ms", &self.timeout_ms)
+            .field("retry_ms", &self.retry_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[[instrument]]`: what may be traded.

@@ -35,6 +35,10 @@ fn examples(folder: &Path) -> (String, String, BTreeSet<String>) {
         std::io::Write::write_all(&mut file, "0123456789abcdef".repeat(4).as_bytes())
             .expect("written");
     }
+    let password = folder.join("glimpse.password");
+    std::fs::write(&password, "0123456789").expect("written");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, private).expect("set");
     (folder.join("examples.toml").display().to_string(), text, keys)
 }
 

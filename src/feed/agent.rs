@@ -4,14 +4,16 @@ use std::sync::{Arc, OnceLock};
 
 use crate::codec::journal::{FeedStatus, ReferencePrice};
 use crate::codec::market_data::{ChannelStatus, SecurityDefinition, SecurityStatus, Trade};
+use crate::feed::arbiter::Ordering;
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal, digest_of};
 use crate::feed::channel::{Channel, ChannelSettings, FeedSink};
 use crate::feed::itch50::Message;
 use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
+use crate::feed::recovery::RecoverySettings;
 use crate::feed::reference::References;
 use crate::feed::snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot};
 use crate::feed::tally::Tally;
-use crate::net::{Datagram, DatagramHandler, PacketSource, Polled};
+use crate::net::{Datagram, DatagramHandler, PacketSource, Polled, RecoveryLink};
 use crate::ring::Producer;
 use crate::runtime::{Agent, Clock, Fatal};
 use crate::telemetry::{LinkGauge, Registry};
@@ -44,6 +46,17 @@ pub struct InstrumentConfig {
     pub tick: Price,
     /// Shares in a round lot.
     pub lot: u32,
+}
+
+/// How a channel deals with packets out of order and with lost ones.
+#[derive(Debug)]
+pub struct ChannelRecovery {
+    /// How it waits for packets out of order.
+    pub ordering: Ordering,
+    /// What servers there are, and how they are asked.
+    pub settings: RecoverySettings,
+    /// The way to them; `None` where there are none. Only looked at while something is lost, so its calls may be virtual.
+    pub link: Option<Box<dyn RecoveryLink>>,
 }
 
 /// What the agent is asked to do.
@@ -85,6 +98,7 @@ struct ChannelSlot {
     /// Books of instruments; those beyond belong to none.
     count: usize,
     told: Option<FeedState>,
+    link: Option<Box<dyn RecoveryLink>>,
 }
 
 #[derive(Debug)]
@@ -209,6 +223,24 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
         self
     }
 
+    /// The same, whose channels wait for packets out of order and recover lost ones, each as said at its place of
+    /// `recoveries`, in the order of the configuration. Allocates.
+    ///
+    /// # Panics
+    /// If there are not as many as channels, or as [`Channel::with_recovery`].
+    #[must_use]
+    pub fn with_recovery(mut self, recoveries: Vec<ChannelRecovery>) -> FeedAgent<S, O> {
+        assert_eq!(recoveries.len(), self.core.channels.len(), "one for each channel");
+        let slots = self.core.channels.into_iter().zip(recoveries);
+        let with = |(slot, recovery): (ChannelSlot, ChannelRecovery)| ChannelSlot {
+            channel: slot.channel.with_recovery(recovery.ordering, &recovery.settings),
+            link: recovery.link,
+            ..slot
+        };
+        self.core.channels = slots.map(with).collect();
+        self
+    }
+
     /// The books of each channel, in the order of the configuration.
     pub fn books(&self) -> impl Iterator<Item = (ChannelId, &Books)> {
         self.core.channels.iter().map(|slot| (slot.id, slot.channel.books()))
@@ -275,6 +307,7 @@ fn slot(
         first,
         count: symbols.len(),
         told: None,
+        link: None,
     }
 }
 
@@ -314,6 +347,7 @@ impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
             Ok(Polled::End) => self.is_over = true,
             Err(_) => return Err(Fatal::NetworkFailed),
         }
+        work += self.core.recover(now);
         // Before the states are looked at, so that a change is told once.
         if now >= self.next_status {
             self.heartbeat(now);
@@ -347,13 +381,47 @@ impl<O: Outbound> DatagramHandler for Core<O> {
             midnight: slot.midnight,
             last_ns: 0,
         };
-        slot.channel.on_datagram(datagram.payload, self.now, &mut sink);
+        slot.channel.on_line(datagram.line, datagram.payload, self.now, &mut sink);
         let time = UtcNanos(slot.midnight.0.saturating_add(sink.last_ns));
         self.out.tell_touched(slot, time, ingress);
     }
 }
 
 impl<O: Outbound> Core<O> {
+    /// Lets time pass for channels that wait for something, and recovers those that lost something.
+    #[inline]
+    fn recover(&mut self, now: Nanos) -> usize {
+        let mut work = 0;
+        for place in 0..self.channels.len() {
+            let channel = &self.channels[place].channel;
+            if channel.waits() || channel.is_recovery_due() {
+                work += self.recover_channel(place, now);
+            }
+        }
+        work
+    }
+
+    #[cold]
+    fn recover_channel(&mut self, place: usize, now: Nanos) -> usize {
+        let ingress = self.clock.now();
+        let slot = &mut self.channels[place];
+        let mut sink = Sink {
+            out: &mut self.out,
+            first: slot.first,
+            count: slot.count,
+            midnight: slot.midnight,
+            last_ns: 0,
+        };
+        slot.channel.advance(now, &mut sink);
+        let work = match &mut slot.link {
+            Some(link) => slot.channel.recover(&mut **link, now, &mut sink),
+            None => 0,
+        };
+        let time = UtcNanos(slot.midnight.0.saturating_add(sink.last_ns));
+        self.out.tell_touched(slot, time, ingress);
+        work
+    }
+
     /// Looks at each channel's state and tells what changed.
     #[inline]
     fn check_channels(&mut self, now: Nanos) -> usize {

@@ -1,9 +1,12 @@
 //! One channel from datagram to book: packet, sequence, messages, orders.
 
-use crate::feed::arbiter::{Arbiter, Join, Take};
+use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
+use crate::feed::glimpse::SnapshotEvent;
 use crate::feed::itch50::{self, ItchError, Message};
 use crate::feed::moldudp64::{self, Messages, Packet};
+use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
+use crate::net::{RecoveryLink, StreamState};
 use crate::types::{FeedState, Nanos, Symbol};
 
 /// What a channel needs to know of itself.
@@ -68,16 +71,20 @@ impl FeedSink for NoSink {
     fn on_clear(&mut self, _: &Books) {}
 }
 
+/// Retransmissions taken at once, at most.
+const REPLIES_AT_ONCE: u64 = 16;
+
 /// A market data channel: its sequence and its books.
 #[derive(Debug)]
 pub struct Channel {
     arbiter: Arbiter,
     books: Books,
     counts: ChannelCounts,
+    recovery: Recovery,
 }
 
 impl Channel {
-    /// A channel with books for `symbols`, in this order.
+    /// A channel with books for `symbols`, in this order. It neither waits for packets out of order nor recovers.
     ///
     /// # Panics
     /// As [`Books::new`].
@@ -86,44 +93,97 @@ impl Channel {
             arbiter: Arbiter::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
             counts: ChannelCounts::default(),
+            recovery: Recovery::new(&RecoverySettings::default()),
         }
     }
 
-    /// Takes a datagram of either line and tells `sink` what its messages did.
+    /// The same, waiting for packets out of order and recovering with the help of the servers there are. Allocates.
+    ///
+    /// # Panics
+    /// As [`Arbiter::with_ordering`].
+    #[must_use]
+    pub fn with_recovery(mut self, ordering: Ordering, settings: &RecoverySettings) -> Channel {
+        self.arbiter = self.arbiter.with_ordering(ordering, settings.has_server());
+        self.recovery = Recovery::new(settings);
+        self
+    }
+
+    /// Takes a datagram of line A: for a channel that has one line, or whose lines come as one.
     #[inline]
     pub fn on_datagram(&mut self, payload: &[u8], now: Nanos, sink: &mut impl FeedSink) {
+        self.on_line(0, payload, now, sink);
+    }
+
+    /// Takes a datagram of a line, 0 for A and 1 for B, and tells `sink` what its messages did.
+    #[inline]
+    pub fn on_line(&mut self, line: u8, payload: &[u8], now: Nanos, sink: &mut impl FeedSink) {
         self.counts.packets += 1;
         let Ok(packet) = moldudp64::parse(payload) else {
             self.counts.packet_errors += 1;
+            self.arbiter.note_error(line);
             return;
         };
-        let judgement = self.arbiter.judge(&packet, now);
+        let judgement = self.arbiter.judge(line, &packet, now);
         if judgement.new_session {
             self.books.clear();
             sink.on_clear(&self.books);
         }
-        if let (Packet::Data(_, messages), Take::From { skip }) = (packet, judgement.take) {
-            self.apply(messages, skip, sink);
+        if let Packet::Data(_, messages) = packet {
+            match judgement.take {
+                Take::Nothing => {}
+                Take::From { skip } => self.apply(messages, skip, sink),
+                Take::Beyond { first, count } => {
+                    self.pass_over(first, sink);
+                    self.arbiter.accept_beyond(first, count);
+                    self.apply(messages, 0, sink);
+                }
+            }
+        }
+        if self.arbiter.has_hole() {
+            self.settle(now, sink);
+        }
+    }
+
+    /// Takes everything that can be taken from behind a hole, and looks whether it is time to declare the next one.
+    #[cold]
+    fn settle(&mut self, now: Nanos, sink: &mut impl FeedSink) {
+        loop {
+            self.take_kept(sink);
+            if !self.arbiter.judge_hole(now) {
+                break;
+            }
+        }
+        self.arbiter.check(now);
+    }
+
+    fn take_kept(&mut self, sink: &mut impl FeedSink) {
+        let mut refused = None;
+        while let Some(bytes) = self.arbiter.take_kept() {
+            let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+            refused = taken.err().filter(breaks).or(refused);
+        }
+        if let Some(error) = refused {
+            self.refuse(error);
+        }
+    }
+
+    /// Applies what is kept and passes over what is missing, up to message `first`.
+    #[cold]
+    fn pass_over(&mut self, first: u64, sink: &mut impl FeedSink) {
+        loop {
+            self.take_kept(sink);
+            if !self.arbiter.pass_over(first) {
+                break;
+            }
         }
     }
 
     #[inline]
     fn apply(&mut self, messages: Messages<'_>, skip: u16, sink: &mut impl FeedSink) {
         for bytes in messages.skip(usize::from(skip)) {
-            self.counts.messages += 1;
-            let message = match itch50::decode(bytes) {
-                Ok(message) => message,
-                Err(error) => {
-                    self.refuse(error);
-                    continue;
-                }
-            };
-            if let Some(&letter) = bytes.first() {
-                self.counts.by_type[usize::from(letter)] += 1;
+            if let Err(error) = apply_message(&mut self.books, &mut self.counts, bytes, sink) {
+                self.refuse(error);
             }
-            let outcome = self.books.apply(&message);
-            self.counts.misfits += u64::from(outcome.is_err());
-            sink.on_message(&self.books, &message, &outcome);
         }
     }
 
@@ -131,13 +191,149 @@ impl Channel {
     /// nothing of the channel can be relied on any more.
     #[cold]
     fn refuse(&mut self, error: ItchError) {
-        self.counts.message_errors += 1;
-        match error {
-            ItchError::UnknownType(_) => {}
-            ItchError::Empty | ItchError::WrongLength { .. } | ItchError::BadSide(_) => {
-                self.arbiter.mark_broken();
+        if breaks(&error) {
+            self.arbiter.mark_broken();
+        }
+    }
+
+    /// Lets time pass for a channel that waits for something: to be called once a duty cycle where [`Channel::waits`].
+    #[cold]
+    pub fn advance(&mut self, now: Nanos, sink: &mut impl FeedSink) {
+        self.settle(now, sink);
+    }
+
+    /// Whether a hole is open, so that time decides what becomes of it.
+    #[inline]
+    pub fn waits(&self) -> bool {
+        self.arbiter.has_hole()
+    }
+
+    /// Whether [`Channel::recover`] has something to do.
+    #[inline]
+    pub fn is_recovery_due(&self) -> bool {
+        self.recovery.is_due(&self.arbiter)
+    }
+
+    /// Goes on recovering, over `link`: takes what came by it, decides, and does what is to be done. Returns how much that
+    /// was. To be called once a duty cycle while [`Channel::is_recovery_due`].
+    #[cold]
+    pub fn recover(
+        &mut self,
+        link: &mut dyn RecoveryLink,
+        now: Nanos,
+        sink: &mut impl FeedSink,
+    ) -> usize {
+        self.recovery.see_session(self.arbiter.session());
+        let mut work = self.take_replies(link, now, sink);
+        work += self.read_snapshot(link, now, sink);
+        self.join_snapshot(now, sink);
+        while self.recovery.decide(&mut self.arbiter) {
+            self.settle(now, sink);
+        }
+        while let Some(action) = self.recovery.next_action(&self.arbiter, now) {
+            work += 1;
+            self.act(action, link, now);
+        }
+        self.arbiter.check(now);
+        work
+    }
+
+    fn act(&mut self, action: Action, link: &mut dyn RecoveryLink, now: Nanos) {
+        let is_sent = match action {
+            Action::Request(packet) => {
+                link.request(&packet);
+                true
+            }
+            Action::Connect => {
+                link.connect();
+                true
+            }
+            Action::Login(bytes) => link.send(&bytes),
+            Action::Send(bytes) => link.send(&bytes),
+            Action::Close => {
+                link.close();
+                true
+            }
+        };
+        if let (false, Some(snapshots)) = (is_sent, &mut self.recovery.snapshots) {
+            snapshots.on_closed(now);
+        }
+    }
+
+    fn take_replies(
+        &mut self,
+        link: &mut dyn RecoveryLink,
+        now: Nanos,
+        sink: &mut impl FeedSink,
+    ) -> usize {
+        let mut work = 0;
+        for _ in 0..REPLIES_AT_ONCE {
+            if !self.recovery.awaits_reply() {
+                break;
+            }
+            let Some(bytes) = link.reply(&mut self.recovery.reply) else { break };
+            work += 1;
+            self.recovery.replies += 1;
+            match self.recovery.reply.get(..bytes).map(moldudp64::parse) {
+                Some(Ok(packet)) => {
+                    self.arbiter.fill(&packet, now);
+                    self.settle(now, sink);
+                }
+                Some(Err(_)) | None => self.recovery.reply_errors += 1,
             }
         }
+        work
+    }
+
+    /// Reads once from the snapshot server and applies what came.
+    fn read_snapshot(
+        &mut self,
+        link: &mut dyn RecoveryLink,
+        now: Nanos,
+        sink: &mut impl FeedSink,
+    ) -> usize {
+        let Some(snapshots) = self.recovery.snapshots.as_mut().filter(|s| s.is_listening()) else {
+            return 0;
+        };
+        match link.stream(snapshots.room()) {
+            StreamState::Idle => return 0,
+            StreamState::Connected => snapshots.on_connected(now),
+            StreamState::Closed => snapshots.on_closed(now),
+            StreamState::Received(bytes) => snapshots.on_received(bytes, now),
+        }
+        while let Some(event) = snapshots.next_event(now) {
+            let is_well = match event {
+                SnapshotEvent::Begin => {
+                    self.books.clear();
+                    sink.on_clear(&self.books);
+                    true
+                }
+                SnapshotEvent::Message(bytes) => {
+                    let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+                    !taken.err().is_some_and(|error| breaks(&error))
+                }
+                SnapshotEvent::End(sequence) => {
+                    snapshots.await_join(sequence, now);
+                    true
+                }
+            };
+            if !is_well {
+                snapshots.fail(now);
+            }
+        }
+        1
+    }
+
+    /// Joins a snapshot that is complete to the stream, as soon as the lines have told of the number it ends with.
+    fn join_snapshot(&mut self, now: Nanos, sink: &mut impl FeedSink) {
+        let Some(snapshots) = &mut self.recovery.snapshots else { return };
+        let Some((sequence, is_late)) = snapshots.awaited_join(now) else { return };
+        match self.arbiter.join_at(sequence, now) {
+            Ok(()) => snapshots.complete(now),
+            Err(JoinError::TooNew) if !is_late => return,
+            Err(JoinError::TooNew | JoinError::TooOld) => snapshots.fail(now),
+        }
+        self.settle(now, sink);
     }
 
     /// Its state at `now`.
@@ -161,5 +357,43 @@ impl Channel {
     #[inline]
     pub const fn counts(&self) -> &ChannelCounts {
         &self.counts
+    }
+
+    /// What its recovery did.
+    pub fn recovery_counts(&self) -> RecoveryCounts {
+        self.recovery.counts()
+    }
+}
+
+/// Decodes a message, applies it and tells `sink`.
+#[inline]
+fn apply_message(
+    books: &mut Books,
+    counts: &mut ChannelCounts,
+    bytes: &[u8],
+    sink: &mut impl FeedSink,
+) -> Result<(), ItchError> {
+    counts.messages += 1;
+    let message = match itch50::decode(bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            counts.message_errors += 1;
+            return Err(error);
+        }
+    };
+    if let Some(&letter) = bytes.first() {
+        counts.by_type[usize::from(letter)] += 1;
+    }
+    let outcome = books.apply(&message);
+    counts.misfits += u64::from(outcome.is_err());
+    sink.on_message(books, &message, &outcome);
+    Ok(())
+}
+
+/// Whether what follows a message refused so cannot be relied on.
+const fn breaks(error: &ItchError) -> bool {
+    match error {
+        ItchError::UnknownType(_) => false,
+        ItchError::Empty | ItchError::WrongLength { .. } | ItchError::BadSide(_) => true,
     }
 }

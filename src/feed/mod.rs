@@ -6,6 +6,7 @@
 
 mod digest;
 mod levels;
+mod line;
 mod order_table;
 mod publish;
 mod reference;
@@ -17,12 +18,18 @@ pub mod arbiter;
 pub mod book;
 pub mod capture;
 pub mod channel;
+pub mod glimpse;
 pub mod iex;
 pub mod itch50;
 pub mod lookahead;
 pub mod moldudp64;
+pub mod recovery;
+pub mod rerequest;
+pub mod soupbintcp;
+pub mod window;
 
-pub use agent::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
+pub use agent::{ChannelConfig, ChannelRecovery, FeedAgent, FeedConfig, InstrumentConfig};
 pub use digest::BookDigest;
+pub use line::LineCounts;
 pub use publish::{DEPTH_MAX, MarketDataStreams, SnapshotStream};
 pub use snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot, LevelSnapshot};

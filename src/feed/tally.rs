@@ -1,8 +1,79 @@
 //! The feed's counters: totals over its channels.
 
 use crate::feed::channel::Channel;
+use crate::feed::line::LineCounts;
+use crate::feed::recovery::RecoveryCounts;
 use crate::telemetry::{Counter, Registry};
 use crate::types::FeedState;
+
+/// What a line brought, so that it shows which one is bad.
+#[derive(Debug)]
+struct LineTally {
+    packets: Counter,
+    first: Counter,
+    late: Counter,
+    duplicates: Counter,
+    out_of_order: Counter,
+    missing: Counter,
+    errors: Counter,
+}
+
+impl LineTally {
+    fn set(&self, total: impl Fn(fn(&LineCounts) -> u64) -> u64) {
+        self.packets.set(total(|c| c.packets));
+        self.first.set(total(|c| c.first));
+        self.late.set(total(|c| c.late));
+        self.duplicates.set(total(|c| c.duplicates));
+        self.out_of_order.set(total(|c| c.out_of_order));
+        self.missing.set(total(|c| c.missing));
+        self.errors.set(total(|c| c.errors));
+    }
+}
+
+/// What recovery did.
+#[derive(Debug)]
+struct RecoveryTally {
+    requests: Counter,
+    repeats: Counter,
+    replies: Counter,
+    reply_errors: Counter,
+    given_up: Counter,
+    lost_gaps: Counter,
+    attempts: Counter,
+    snapshots: Counter,
+    failures: Counter,
+    rejected: Counter,
+}
+
+impl RecoveryTally {
+    fn new(registry: &Registry) -> RecoveryTally {
+        RecoveryTally {
+            requests: registry.counter("feed_rerequest_count"),
+            repeats: registry.counter("feed_rerequest_repeat_count"),
+            replies: registry.counter("feed_rerequest_reply_count"),
+            reply_errors: registry.counter("feed_rerequest_reply_error_count"),
+            given_up: registry.counter("feed_rerequest_given_up_count"),
+            lost_gaps: registry.counter("feed_gap_lost_count"),
+            attempts: registry.counter("feed_snapshot_attempt_count"),
+            snapshots: registry.counter("feed_snapshot_count"),
+            failures: registry.counter("feed_snapshot_failure_count"),
+            rejected: registry.counter("feed_snapshot_rejected_count"),
+        }
+    }
+
+    fn set(&self, total: impl Fn(fn(&RecoveryCounts) -> u64) -> u64) {
+        self.requests.set(total(|c| c.rerequest.requests));
+        self.repeats.set(total(|c| c.rerequest.repeats));
+        self.replies.set(total(|c| c.replies));
+        self.reply_errors.set(total(|c| c.reply_errors));
+        self.given_up.set(total(|c| c.rerequest.given_up));
+        self.lost_gaps.set(total(|c| c.lost_gaps));
+        self.attempts.set(total(|c| c.snapshot.attempts));
+        self.snapshots.set(total(|c| c.snapshot.completed));
+        self.failures.set(total(|c| c.snapshot.failures));
+        self.rejected.set(total(|c| c.snapshot.rejected));
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -13,6 +84,12 @@ pub(super) struct Tally {
     misfits: Counter,
     gaps: Counter,
     missing: Counter,
+    recovered: Counter,
+    reordered: Counter,
+    retransmitted: Counter,
+    overflows: Counter,
+    lines: [LineTally; 2],
+    recovery: RecoveryTally,
     duplicates: Counter,
     session_changes: Counter,
     unknown_channels: Counter,
@@ -32,6 +109,31 @@ impl Tally {
             misfits: registry.counter("feed_misfit_count"),
             gaps: registry.counter("feed_gap_count"),
             missing: registry.counter("feed_missing_count"),
+            recovered: registry.counter("feed_gap_recovered_count"),
+            reordered: registry.counter("feed_reordered_count"),
+            retransmitted: registry.counter("feed_retransmitted_count"),
+            overflows: registry.counter("feed_queue_overflow_count"),
+            lines: [
+                LineTally {
+                    packets: registry.counter("feed_line_a_packet_count"),
+                    first: registry.counter("feed_line_a_first_count"),
+                    late: registry.counter("feed_line_a_late_count"),
+                    duplicates: registry.counter("feed_line_a_duplicate_count"),
+                    out_of_order: registry.counter("feed_line_a_out_of_order_count"),
+                    missing: registry.counter("feed_line_a_missing_count"),
+                    errors: registry.counter("feed_line_a_error_count"),
+                },
+                LineTally {
+                    packets: registry.counter("feed_line_b_packet_count"),
+                    first: registry.counter("feed_line_b_first_count"),
+                    late: registry.counter("feed_line_b_late_count"),
+                    duplicates: registry.counter("feed_line_b_duplicate_count"),
+                    out_of_order: registry.counter("feed_line_b_out_of_order_count"),
+                    missing: registry.counter("feed_line_b_missing_count"),
+                    errors: registry.counter("feed_line_b_error_count"),
+                },
+            ],
+            recovery: RecoveryTally::new(registry),
             duplicates: registry.counter("feed_duplicate_count"),
             session_changes: registry.counter("feed_session_change_count"),
             unknown_channels: registry.counter("feed_unknown_channel_count"),
@@ -59,6 +161,20 @@ impl Tally {
         self.misfits.set(total(|c| c.counts().misfits));
         self.gaps.set(total(|c| c.arbiter().counts().gaps));
         self.missing.set(total(|c| c.arbiter().counts().missing));
+        self.recovered.set(total(|c| c.arbiter().counts().recovered));
+        self.reordered.set(total(|c| c.arbiter().counts().reordered));
+        self.retransmitted.set(total(|c| c.arbiter().counts().retransmitted));
+        self.overflows.set(total(|c| c.arbiter().counts().overflows));
+        for (place, line) in self.lines.iter().enumerate() {
+            line.set(|number| {
+                let counts = channels.clone().map(|c| number(&c.arbiter().line_counts()[place]));
+                counts.fold(0, u64::saturating_add)
+            });
+        }
+        self.recovery.set(|number| {
+            let counts = channels.clone().map(|c| number(&c.recovery_counts()));
+            counts.fold(0, u64::saturating_add)
+        });
         self.duplicates.set(total(|c| c.arbiter().counts().duplicates));
         self.session_changes.set(total(|c| c.arbiter().counts().session_changes));
         self.unknown_channels.set(unknown_channels);

@@ -1,4 +1,6 @@
 //! Datagrams in and out: kernel UDP, capture files, Aeron. One monomorphised trait for all sources.
+//! Datagrams in and out: kernel UDP, capture files. One monomorphised trait for all sources. And the way to the servers that
+//! make good what multicast lost.
 //!
 //! This module must not know what the datagrams hold.
 
@@ -8,6 +10,7 @@ mod frame;
 mod nic;
 mod pcapng;
 mod player;
+mod recovery_link;
 mod replay;
 mod source;
 mod stream;
@@ -18,6 +21,7 @@ pub mod capture;
 pub use any::{AnySource, SourceSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
 pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
+pub use recovery_link::{KernelRecoveryLink, RecoveryLink, StreamState};
 pub use replay::{CaptureSource, Pace};
 pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
 pub use stream::AeronSource;

@@ -35,7 +35,8 @@ use crate::config::{self, Config};
 use crate::control::{ControlConfig, Reach};
 use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
 use crate::feed::{
-    BooksSnapshot, DEPTH_MAX, FeedAgent, FeedConfig, MarketDataStreams, SnapshotStream,
+    BooksSnapshot, ChannelRecovery, DEPTH_MAX, FeedAgent, FeedConfig, MarketDataStreams,
+    SnapshotStream,
 };
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
@@ -236,6 +237,7 @@ struct RouterSeed {
 struct FeedSeed {
     config: FeedConfig,
     sources: SourceSet,
+    recoveries: Vec<ChannelRecovery>,
     market_data: config::MarketData,
     /// Streams of single instruments, and of copies for single sessions.
     own_streams: Vec<(InstrumentId, config::Stream)>,
@@ -298,6 +300,7 @@ fn seeds(
         feed: Some(FeedSeed {
             config: settings::feed(config, clock.utc(clock.now())),
             sources,
+            recoveries: sources::recoveries(config).map_err(WiringError)?,
             market_data: config.market_data.clone(),
             own_streams: config
                 .instruments
@@ -523,7 +526,8 @@ fn feed(
         clock,
         seed.books,
     );
-    let agent = agent.with_links(seed.links).with_market_data(streams, registry);
+    let agent = agent.with_links(seed.links).with_recovery(seed.recoveries);
+    let agent = agent.with_market_data(streams, registry);
     Ok(Some(AgentSlot::new(agent)))
 }
 

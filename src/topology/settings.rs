@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use crate::config::{self, Config, Wanted};
 use crate::control::ControlConfig;
-use crate::feed::arbiter::Join;
+use crate::feed::arbiter::{Join, Ordering};
 use crate::feed::book::BooksConfig;
 use crate::feed::channel::ChannelSettings;
+use crate::feed::glimpse::SnapshotSettings;
+use crate::feed::recovery::RecoverySettings;
+use crate::feed::rerequest::RerequestSettings;
+use crate::feed::soupbintcp::Login;
 use crate::feed::{ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument};
 use crate::host::Wants;
 use crate::journal::JournalConfig;
@@ -31,6 +35,11 @@ const FEED_STATUS_NS: u64 = 5_000_000;
 const RATE_WINDOW_NS: u64 = 1_000_000_000;
 /// How long a session request waits for its answer, in nanoseconds.
 const SESSION_RETRY_NS: u64 = 1_000_000_000;
+
+/// Messages a packet has at most, for the size of a channel's reorder window: no ITCH message is shorter than 12 bytes.
+const WINDOW_PACKET_MESSAGES: u32 = 128;
+/// The longest wait between two attempts to get a snapshot.
+const SNAPSHOT_RETRY_NS_MAX: u64 = 60_000_000_000;
 
 /// A ring of the gateway.
 pub(super) fn ring(config: &Config, name: &'static str, slots: usize) -> RingConfig {
@@ -224,6 +233,53 @@ pub(super) fn feed(config: &Config, now: UtcNanos) -> FeedConfig {
         poll_budget: config.feed.poll_budget,
         status_interval_ns: FEED_STATUS_NS,
     }
+}
+
+/// How a channel waits for packets out of order.
+pub(super) fn ordering(channel: &config::Channel) -> Ordering {
+    let reorder = &channel.reorder;
+    let has_server = channel.rerequest.is_some() || channel.glimpse.is_some();
+    // What is kept behind a hole for as long as it may be open.
+    let window = match reorder.packets {
+        0 => 0,
+        packets => packets.saturating_mul(WINDOW_PACKET_MESSAGES).max(1_024),
+    };
+    let messages = if has_server { reorder.queue_messages.max(window) } else { window };
+    let lines = match &channel.source {
+        config::Source::Multicast { line_b: Some(_), .. } => 2,
+        config::Source::Multicast { line_b: None, .. } | config::Source::Capture { .. } => 1,
+    };
+    Ordering {
+        lines,
+        packets_max: reorder.packets,
+        wait_ns: u64::from(reorder.wait_us) * 1_000,
+        line_wait_ns: u64::from(reorder.line_wait_us) * 1_000,
+        messages_max: usize::try_from(messages).unwrap_or(usize::MAX),
+    }
+}
+
+/// What servers a channel has.
+pub(super) fn recovery(channel: &config::Channel) -> RecoverySettings {
+    let ns = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;
+    let rerequest = channel.rerequest.as_ref().map(|server| RerequestSettings {
+        messages_per_request: server.messages,
+        interval_ns: 1_000_000_000 / u64::from(server.per_second),
+        answer_ns: ns(server.timeout_ms),
+        attempts_max: server.attempts,
+        gap_messages_max: u64::from(server.gap_messages),
+    });
+    let snapshot = channel.glimpse.as_ref().map(|server| {
+        let mut user = [b' '; 6];
+        user.iter_mut().zip(server.user.bytes()).for_each(|(place, byte)| *place = byte);
+        SnapshotSettings {
+            login: Login { user, password: server.password, session: [b' '; 10], sequence: 1 },
+            answer_ns: ns(server.timeout_ms),
+            silence_ns: ns(server.timeout_ms),
+            retry_ns: ns(server.retry_ms),
+            retry_ns_max: SNAPSHOT_RETRY_NS_MAX,
+        }
+    });
+    RecoverySettings { rerequest, snapshot }
 }
 
 /// The slow lane.

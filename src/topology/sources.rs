@@ -1,10 +1,13 @@
-//! Opens the packet sources of the feed that the configuration names: multicast sockets and captures.
+//! Opens the packet sources of the feed that the configuration names, multicast sockets and captures, and the way to the
+//! servers that make good what they lose.
 
 use crate::config::{Channel, Config, Pace as ConfigPace, Source};
-use crate::feed::capture;
+use crate::feed::{ChannelRecovery, capture};
 use crate::net::{
-    AnySource, CaptureSource, KernelUdpSource, Pace, PacketSource, SourceSet, UdpSourceConfig,
+    AnySource, CaptureSource, KernelRecoveryLink, KernelUdpSource, Pace, PacketSource,
+    RecoveryLink, SourceSet, UdpSourceConfig,
 };
+use crate::topology::settings;
 
 /// Opens what the configuration names, and subscribes. What could not be had in full is told as a remark.
 ///
@@ -21,6 +24,26 @@ pub(super) fn open(config: &Config) -> Result<(SourceSet, Vec<String>), String> 
         remarks.extend(remark.map(named));
     }
     Ok((SourceSet::new(sources), remarks))
+}
+
+/// How each channel recovers, with the way to its servers.
+///
+/// # Errors
+/// The first way that cannot be opened, by its channel's name.
+pub(super) fn recoveries(config: &Config) -> Result<Vec<ChannelRecovery>, String> {
+    let recovery = |channel: &Channel| {
+        let (ordering, settings) = (settings::ordering(channel), settings::recovery(channel));
+        let rerequest = channel.rerequest.map(|server| server.server);
+        let snapshot = channel.glimpse.as_ref().map(|server| server.server);
+        if !settings.has_server() {
+            return Ok(ChannelRecovery { ordering, settings, link: None });
+        }
+        let link = KernelRecoveryLink::new(rerequest, snapshot)
+            .map_err(|error| format!("channel {}: {error}", channel.name))?;
+        let link: Box<dyn RecoveryLink> = Box::new(link);
+        Ok(ChannelRecovery { ordering, settings, link: Some(link) })
+    };
+    config.channels.iter().map(recovery).collect()
 }
 
 fn source(

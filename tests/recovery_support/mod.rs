@@ -1,378 +1,521 @@
-//! An exchange with servers for who missed something, on a clock of its own, and clients written from the specifications.
+//! What the tests of recovery share: a day of messages, lines that lose, repeat and exchange packets, and servers that send
+//! again what was lost, written from the specifications alone.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, reason = "tests: what is not expected fails them")]
 
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+#[path = "../support/random.rs"]
+pub mod random;
 
-use crate::sim_support::{Line, digest, instrument};
-use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50;
-use postern::feed::moldudp64::{Packet, parse};
-use postern::runtime::Agent;
-use postern::sim::background::{
-    Background, CaptureFlow, CaptureScript, RandomFlow, RandomFlowConfig, RandomSymbol, Schedule,
-};
-use postern::sim::glimpse::{GlimpseConfig, GlimpseCounts, GlimpseServer};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use postern::feed::arbiter::{Join, Ordering};
+use postern::feed::book::BooksConfig;
+use postern::feed::channel::{Channel, ChannelSettings, NoSink};
+use postern::feed::glimpse::SnapshotSettings;
+use postern::feed::recovery::RecoverySettings;
+use postern::feed::rerequest::RerequestSettings;
+use postern::feed::soupbintcp::Login;
+use postern::net::{RecoveryLink, StreamState};
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
-use postern::sim::matching::{Exchange, VenueInstrument};
-use postern::sim::recovery::{LOOK_NS, RecoveryServers};
-use postern::sim::rerequest::{RerequestConfig, RerequestCounts, RerequestServer};
-use postern::sim::soup::Password;
-use postern::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
-use postern::telemetry::Registry;
-use postern::transport::memory::{MemoryPublication, MemorySubscription, stream};
-use postern::types::{Nanos, Side, Symbol, UtcNanos};
-use socket2::{Domain, Socket, Type};
+use postern::types::{Nanos, Side, Symbol, TradingStatus};
+use random::Random;
 
-pub const SESSION: &[u8; 10] = b"SIMULATION";
-pub const PACKET_BYTES_MAX: usize = 1_400;
-pub const SECOND: u64 = 1_000_000_000;
-/// Looks after which what must happen over the loopback interface has not.
-pub const PATIENCE: u32 = 2_000_000;
+pub const STOCKS: u16 = 8;
+pub const SESSION: &[u8; 10] = b"20260220AA";
+/// Between two packets of a line.
+pub const STEP_NS: u64 = 10_000;
+pub const STALE_AFTER_NS: u64 = 3_000_000_000;
 
-/// An exchange with a generated market and its servers, on a clock of its own.
-pub struct Venue {
-    pub agent: VenueAgent<MemorySubscription, MemoryPublication, Line>,
-    pub line: Line,
-    pub now: Nanos,
-    pub rerequest: SocketAddr,
-    pub glimpse: SocketAddr,
-    pub symbols: Vec<Symbol>,
-    /// Every message that came by the line, by its number.
-    pub published: BTreeMap<u64, Vec<u8>>,
-    /// The number of the next message, as the line told it.
-    pub told: u64,
-    pub registry: Registry,
+pub fn stock(locate: u16) -> Symbol {
+    Symbol::new(&format!("S{locate}")).expect("a symbol")
 }
 
-/// What a test changes in the exchange.
-pub struct Setup {
-    pub venue: VenueConfig,
-    pub glimpse: GlimpseConfig,
-    pub steps_per_second: u32,
-    /// So many orders that only stand, beside others that come and go; 0: a generated market.
-    pub standing: u64,
+#[derive(Clone, Copy)]
+struct Live {
+    locate: u16,
+    side: Side,
+    shares: u32,
+    price: u32,
+    /// Which entered first.
+    entry: u64,
 }
 
-pub fn any_port() -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)
+/// The messages of a session, numbered from 1.
+pub struct Day {
+    bytes: Vec<u8>,
+    /// Where each message begins; one more than there are.
+    starts: Vec<usize>,
+    /// Packets: number of the first message, and how many.
+    pub packets: Vec<(u64, u16)>,
 }
 
-impl Venue {
-    pub fn new(change: impl FnOnce(&mut Setup)) -> Venue {
-        let instruments =
-            vec![instrument("ALFA", 1, 10), instrument("BRVO", 2, 20), instrument("CHRL", 9, 30)];
-        let symbols = instruments.iter().map(|i| i.symbol).collect();
-        let anchor = UtcAnchor { now: Nanos(0), utc: UtcNanos(34_200 * SECOND) };
-        let venue = VenueConfig::new(instruments.clone(), Vec::new(), anchor, UtcNanos(0));
-        let (user, password) = (*b"sim   ", Password(*b"Secret    "));
-        // Nothing ends by the clock but where a test is about that.
-        let glimpse = GlimpseConfig {
-            login_ns: u64::MAX,
-            silence_ns: u64::MAX,
-            stall_ns: u64::MAX,
-            ..GlimpseConfig::new(any_port(), user, password, 3, venue.open_orders_max)
-        };
-        let mut setup = Setup { venue, glimpse, steps_per_second: 1_000, standing: 0 };
-        (setup.venue.mold.kept_messages_max, setup.venue.mold.kept_bytes_max) = (1 << 16, 4 << 20);
-        change(&mut setup);
-        let rerequest = RerequestServer::bind(&RerequestConfig::at(any_port())).unwrap();
-        let glimpse = GlimpseServer::bind(setup.glimpse).unwrap();
-        let addresses = (rerequest.address().unwrap(), glimpse.address().unwrap());
-        let line = Line::default();
-        let lines = VenueLines {
-            requests: stream(16, 128).1,
-            reports: stream(16, 128).0,
-            line_a: line.clone(),
-            line_b: None,
-        };
-        let (steps_per_second, standing) = (setup.steps_per_second, setup.standing);
-        let background = |exchange: &Exchange| match standing {
-            0 => generated(exchange, steps_per_second),
-            orders => deep(exchange, orders, steps_per_second),
-        };
-        let (registry, ledger) = (Registry::new(), Arc::new(OnceLock::new()));
-        let mut agent = VenueAgent::new(setup.venue, lines, background, &registry, ledger)
-            .unwrap()
-            .with_recovery(RecoveryServers::new(Some(rerequest), Some(glimpse)));
-        agent.on_start(Nanos(0)).unwrap();
-        let (published, (rerequest, glimpse)) = (BTreeMap::new(), addresses);
-        let now = Nanos(0);
-        let mut venue =
-            Venue { agent, line, now, rerequest, glimpse, symbols, published, told: 1, registry };
-        while u64::from(venue.agent.exchange().open_count()) < standing {
-            venue.look();
+impl Day {
+    /// A day of `count` messages that fit each other.
+    pub fn new(seed: u64, count: usize) -> Day {
+        let mut random = Random::new(seed);
+        let mut day = Day { bytes: Vec::new(), starts: vec![0], packets: Vec::new() };
+        for locate in 1..=STOCKS {
+            let stock = stock(locate);
+            day.push(&ItchMessage::StockDirectory {
+                locate,
+                stock,
+                round_lot: 100,
+                round_lots_only: false,
+            });
+            day.push(&ItchMessage::TradingAction { locate, stock, state: TradingStatus::Trading });
         }
-        for _ in 0..100 {
-            venue.look();
+        let mut live: Vec<(u64, Live)> = Vec::new();
+        let mut reference = 0;
+        while day.count() < count {
+            reference += 1;
+            let message = step(&mut random, &mut live, reference);
+            day.push(&message);
         }
-        venue
-    }
-
-    /// One duty cycle, at which the servers look at their sockets.
-    pub fn look(&mut self) {
-        self.now = self.now.plus(LOOK_NS);
-        self.agent.poll(self.now).unwrap();
-        for packet in self.line.take() {
-            match parse(&packet).unwrap() {
-                Packet::Heartbeat(header) => self.told = self.told.max(header.sequence),
-                Packet::EndOfSession(_) => panic!("the day is not over"),
-                Packet::Data(header, messages) => {
-                    let numbered = (header.sequence..).zip(messages);
-                    self.published.extend(numbered.map(|(n, message)| (n, message.to_vec())));
-                    self.told = self.told.max(header.sequence + u64::from(header.count));
-                }
-            }
+        let (mut first, end) = (1, u64::try_from(count).expect("few") + 1);
+        while first < end {
+            let count = (1 + random.below(12)).min(end - first);
+            day.packets.push((first, u16::try_from(count).expect("few")));
+            first += count;
         }
+        day
     }
 
-    /// Duty cycles until `step` gives something.
-    #[track_caller]
-    pub fn until<T>(&mut self, what: &str, mut step: impl FnMut(&mut Venue) -> Option<T>) -> T {
-        for _ in 0..PATIENCE {
-            self.look();
-            if let Some(done) = step(self) {
-                return done;
-            }
-            std::thread::yield_now();
-        }
-        panic!("no {what}");
-    }
-
-    pub fn rerequests(&self) -> RerequestCounts {
-        self.agent.recovery().counts().0
-    }
-
-    pub fn snapshots(&self) -> GlimpseCounts {
-        self.agent.recovery().counts().1
-    }
-
-    /// Numbers of all messages published so far.
-    pub fn range(&self) -> Range<u64> {
-        1..self.told
-    }
-
-    pub fn digest(&self) -> u64 {
-        digest(self.agent.exchange(), |order| order.reference)
-    }
-
-    pub fn books(&self) -> Books {
-        let (orders_max, levels_max, books_max) = (1 << 16, 4_096, 8);
-        let config = BooksConfig { orders_max, levels_max, books_max, follow_all_symbols: false };
-        Books::new(config, &self.symbols)
-    }
-
-    pub fn udp(&self) -> Asker {
-        Asker::new(self.rerequest)
-    }
-
-    pub fn tcp(&self) -> Soup {
-        Soup::new(self.glimpse)
-    }
-}
-
-/// A market that comes and goes by chance.
-pub fn generated(exchange: &Exchange, steps_per_second: u32) -> Background {
-    let symbol = |i: &VenueInstrument| RandomSymbol {
-        security_id: i.security_id,
-        middle: "100".parse().unwrap(),
-        tick: i.tick,
-        lot: i.lot,
-    };
-    Background::Random(RandomFlow::new(&RandomFlowConfig {
-        seed: 5,
-        symbols: exchange.instruments().map(symbol).collect(),
-        orders_max: 300,
-        at_once: 2_000,
-        steps_per_second,
-        steps_max: None,
-    }))
-}
-
-/// A market of so many orders that stand for ever, while one comes and goes.
-pub fn deep(exchange: &Exchange, standing: u64, steps_per_second: u32) -> Background {
-    let stock = exchange.instrument(0).unwrap().symbol;
-    let mut script = CaptureScript::new();
-    let mut push = |message: &ItchMessage| {
+    fn push(&mut self, message: &ItchMessage) {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let length = message.encode(1, &mut bytes);
-        script.push_message(&bytes[..length]).unwrap();
-    };
-    let add = |reference, side, cents: u64| ItchMessage::Add {
-        locate: 1,
-        reference,
-        side,
-        shares: 100,
-        stock,
-        price: u32::try_from(cents).unwrap() * 100,
-    };
-    for reference in 1..=standing {
-        let distance = reference % 2_000;
-        let (side, cents) = match reference % 2 {
-            0 => (Side::Buy, 9_999 - distance),
-            _ => (Side::Sell, 10_001 + distance),
-        };
-        push(&add(reference, side, cents));
-    }
-    let comings = 100_000;
-    for reference in standing + 1..=standing + comings {
-        push(&add(reference, Side::Buy, 9_000));
-        push(&ItchMessage::Delete { locate: 1, reference });
-    }
-    let over_ns = 2 * comings * SECOND / u64::from(steps_per_second);
-    Background::Capture(CaptureFlow::new(script, Schedule { at_once: standing, over_ns }, exchange))
-}
-
-pub fn apply(books: &mut Books, bytes: &[u8]) {
-    let message = itch50::decode(bytes).unwrap();
-    books.apply(&message).unwrap();
-}
-
-/// A MoldUDP64 client that asks for messages.
-pub struct Asker(pub UdpSocket);
-
-impl Asker {
-    pub fn new(server: SocketAddr) -> Asker {
-        let socket = UdpSocket::bind(any_port()).unwrap();
-        socket.connect(server).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Asker(socket)
+        let stamp = u64::try_from(self.starts.len()).expect("few");
+        let length = message.encode(stamp, &mut bytes);
+        self.bytes.extend_from_slice(&bytes[..length]);
+        self.starts.push(self.bytes.len());
     }
 
-    pub fn ask(&self, session: &[u8; 10], sequence: u64, count: u16) {
-        let parts = [&session[..], &sequence.to_be_bytes(), &count.to_be_bytes()];
-        self.0.send(&parts.concat()).unwrap();
+    fn count(&self) -> usize {
+        self.starts.len() - 1
     }
 
-    pub fn try_answer(&self) -> Option<Vec<u8>> {
-        let mut packet = vec![0; 65_536];
-        match self.0.recv(&mut packet) {
-            Ok(bytes) => {
-                packet.truncate(bytes);
-                Some(packet)
+    /// One past the number of the last message.
+    pub fn end(&self) -> u64 {
+        u64::try_from(self.starts.len()).expect("few")
+    }
+
+    pub fn message(&self, number: u64) -> &[u8] {
+        let place = usize::try_from(number).expect("few") - 1;
+        &self.bytes[self.starts[place]..self.starts[place + 1]]
+    }
+
+    /// Writes a downstream packet with as many of the messages as fit and are told by `end`; returns its size.
+    pub fn packet(&self, first: u64, count: u16, end: u64, to: &mut [u8]) -> usize {
+        let (mut at, mut taken) = (20, 0_u16);
+        for number in first..(first + u64::from(count)).min(end) {
+            let message = self.message(number);
+            if at + 2 + message.len() > to.len().min(1_400) {
+                break;
             }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                None
-            }
+            let length = u16::try_from(message.len()).expect("short");
+            to[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            to[at + 2..at + 2 + message.len()].copy_from_slice(message);
+            at += 2 + message.len();
+            taken += 1;
         }
+        to[..10].copy_from_slice(SESSION);
+        to[10..18].copy_from_slice(&first.to_be_bytes());
+        to[18..20].copy_from_slice(&taken.to_be_bytes());
+        at
     }
 
-    /// The messages of the next answer, and its bytes; the answer begins with `sequence`.
-    #[track_caller]
-    pub fn answer(&self, venue: &mut Venue, sequence: u64) -> (Vec<Vec<u8>>, usize) {
-        let packet = venue.until("answer", |_| self.try_answer());
-        let Ok(Packet::Data(header, messages)) = parse(&packet) else { panic!("{packet:?}") };
-        assert_eq!((&header.session.0, header.sequence), (SESSION, sequence));
-        (messages.map(<[u8]>::to_vec).collect(), packet.len())
-    }
-
-    /// Nothing of what was asked is answered: each is refused.
-    #[track_caller]
-    pub fn hears_nothing(&self, venue: &mut Venue, requests: u64) {
-        let before = venue.rerequests().refused();
-        venue.until("refusals", |venue| {
-            (venue.rerequests().refused() == before + requests).then_some(())
-        });
-        assert_eq!(self.try_answer(), None);
-    }
-}
-
-/// A SoupBinTCP client.
-pub struct Soup {
-    pub stream: TcpStream,
-    pub inbox: Vec<u8>,
-    pub is_over: bool,
-}
-
-impl Soup {
-    pub fn new(server: SocketAddr) -> Soup {
-        let stream = TcpStream::connect(server).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        Soup { stream, inbox: Vec::new(), is_over: false }
-    }
-
-    /// What is written to a server that has hung up is lost, as it is for anybody.
-    pub fn send(&mut self, kind: u8, payload: &[u8]) {
-        let length = u16::try_from(payload.len() + 1).unwrap().to_be_bytes();
-        let _ = self.stream.write_all(&[&length[..], &[kind], payload].concat());
-    }
-
-    pub fn login(&mut self, user: &str, password: &str, session: &str, sequence: &str) {
-        let payload = format!("{user:6}{password:10}{session:10}{sequence:>20}");
-        self.send(b'L', payload.as_bytes());
-    }
-
-    pub fn log_in(&mut self) {
-        self.login("sim", "Secret", "", "1");
-    }
-
-    /// The next packet that has come, `None` while there is none.
-    pub fn try_packet(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut bytes = [0; 4_096];
-        match self.stream.read(&mut bytes) {
-            Ok(0) => self.is_over = true,
-            Ok(count) => self.inbox.extend(&bytes[..count]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => self.is_over = true,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-        }
-        let (length, rest) = self.inbox.split_first_chunk()?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let packet = rest.get(..length)?.to_vec();
-        self.inbox.drain(..length + 2);
-        Some((packet[0], packet[1..].to_vec()))
-    }
-
-    #[track_caller]
-    pub fn packet(&mut self, venue: &mut Venue) -> (u8, Vec<u8>) {
-        venue.until("packet", |_| self.try_packet())
-    }
-
-    /// The server hangs up, having said nothing more.
-    #[track_caller]
-    pub fn is_hung_up_on(&mut self, venue: &mut Venue) {
-        venue.until("end", |_| {
-            assert_eq!(self.try_packet(), None);
-            self.is_over.then_some(())
-        });
-    }
-
-    /// After a login: the messages of the snapshot, and the number that the feed goes on with.
-    #[track_caller]
-    pub fn snapshot(&mut self, venue: &mut Venue) -> (Vec<Vec<u8>>, u64) {
-        let (kind, payload) = self.packet(venue);
-        assert_eq!((kind, &payload[..]), (b'A', &b"SIMULATION                   1"[..]));
+    /// The messages of a snapshot before message `sequence`, as GLIMPSE sends them: directory, statuses, then the orders
+    /// that stand, each with what is left of it, in the order in which they entered.
+    pub fn snapshot(&self, sequence: u64) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
-        loop {
-            let (kind, message) = self.packet(venue);
-            assert_eq!(kind, b'S');
-            if message[0] == b'G' {
-                assert_eq!(message.len(), 21);
-                let number = std::str::from_utf8(&message[1..]).unwrap();
-                assert_eq!(number, format!("{:>20}", number.trim()));
-                return (messages, number.trim().parse().unwrap());
+        let mut orders: BTreeMap<u64, (u64, Vec<u8>)> = BTreeMap::new();
+        for number in 1..sequence {
+            let bytes = self.message(number);
+            let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8"));
+            let half = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4"));
+            let mut reduce = |reference: u64, by: u32| {
+                let order = &mut orders.get_mut(&reference).expect("it stands").1;
+                let left = u32::from_be_bytes(order[20..24].try_into().expect("4")) - by;
+                order[20..24].copy_from_slice(&left.to_be_bytes());
+                if left == 0 {
+                    orders.remove(&reference);
+                }
+            };
+            match bytes[0] {
+                b'R' | b'H' => messages.push(bytes.to_vec()),
+                b'A' => drop(orders.insert(word(11), (number, bytes.to_vec()))),
+                b'E' | b'X' => reduce(word(11), half(19)),
+                b'D' => drop(orders.remove(&word(11))),
+                b'U' => {
+                    let (_, mut order) = orders.remove(&word(11)).expect("it stands");
+                    order[11..19].copy_from_slice(&word(19).to_be_bytes());
+                    order[20..24].copy_from_slice(&bytes[27..31]);
+                    order[32..36].copy_from_slice(&bytes[31..35]);
+                    orders.insert(word(19), (number, order));
+                }
+                other => panic!("the day has no {}", char::from(other)),
             }
-            messages.push(message);
+        }
+        let mut orders: Vec<(u64, Vec<u8>)> = orders.into_values().collect();
+        orders.sort();
+        messages.extend(orders.into_iter().map(|(_, order)| order));
+        messages
+    }
+
+    /// The books when nothing is lost.
+    pub fn digest(&self) -> u64 {
+        let mut channel = channel(self, None, RecoverySettings::default());
+        let mut room = [0; 2_048];
+        for &(first, count) in &self.packets {
+            let bytes = self.packet(first, count, self.end(), &mut room);
+            channel.on_datagram(&room[..bytes], Nanos(1), &mut NoSink);
+        }
+        assert_eq!(channel.counts().misfits, 0, "the day fits");
+        assert!(channel.books().order_count_total() > 100);
+        channel.books().digest()
+    }
+}
+
+fn step(random: &mut Random, live: &mut Vec<(u64, Live)>, reference: u64) -> ItchMessage {
+    let chosen = (live.len() > 200).then(|| random.index(live.len()));
+    let Some(place) = chosen.filter(|_| random.below(100) < 55) else {
+        let side = if random.one_in(2) { Side::Buy } else { Side::Sell };
+        let away = random.small(40) * 100;
+        let price = if side == Side::Buy { 999_900 - away } else { 1_000_000 + away };
+        let locate = 1 + u16::try_from(random.below(u64::from(STOCKS))).expect("few");
+        let shares = 1 + random.small(900);
+        live.push((reference, Live { locate, side, shares, price, entry: reference }));
+        return ItchMessage::Add { locate, reference, side, shares, stock: stock(locate), price };
+    };
+    let (old, order) = live[place];
+    let Live { locate, shares, price, .. } = order;
+    match random.below(4) {
+        0 => {
+            live.swap_remove(place);
+            ItchMessage::Delete { locate, reference: old }
+        }
+        1 => {
+            live[place] = (reference, Live { shares: shares + 5, entry: reference, ..order });
+            ItchMessage::Replace { locate, old, new: reference, shares: shares + 5, price }
+        }
+        kind => {
+            let taken = 1 + random.small(shares);
+            live[place].1.shares -= taken;
+            if taken == shares {
+                live.swap_remove(place);
+            }
+            if kind == 2 {
+                ItchMessage::Cancel { locate, reference: old, shares: taken }
+            } else {
+                let match_number = reference;
+                ItchMessage::Executed { locate, reference: old, shares: taken, match_number }
+            }
         }
     }
 }
 
-/// A market whose snapshot does not fit into the buffers of two sockets: over a megabyte.
-pub fn large(setup: &mut Setup) {
-    (setup.standing, setup.steps_per_second) = (30_000, 20_000);
-    setup.glimpse.stall_ns = 2 * SECOND;
+/// What the lines do to packets, in percent.
+#[derive(Clone, Copy)]
+pub struct Faults {
+    pub loss: u64,
+    pub duplicate: u64,
+    pub reorder: u64,
+    /// Whether both lines may lose the same packet by chance.
+    pub may_lose_both: bool,
 }
 
-/// A client whose kernel keeps little for it.
-pub fn narrow(venue: &Venue) -> Soup {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&venue.glimpse.into()).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    Soup { stream: socket.into(), inbox: Vec::new(), is_over: false }
+pub const USUAL: Faults = Faults { loss: 5, duplicate: 2, reorder: 2, may_lose_both: true };
+pub const NONE: Faults = Faults { loss: 0, duplicate: 0, reorder: 0, may_lose_both: true };
+
+/// A packet on its way: when it arrives, by which line, which.
+pub struct Arrival {
+    pub at: u64,
+    pub line: u8,
+    pub first: u64,
+    pub count: u16,
+}
+
+/// When each packet of the day arrives, and how many messages neither line brings. `cut` says which packets both lose.
+pub fn arrivals(
+    day: &Day,
+    faults: Faults,
+    seed: u64,
+    cut: impl Fn(u64) -> bool,
+) -> (Vec<Arrival>, u64) {
+    let mut random = Random::new(seed ^ 0x5EED);
+    let (mut list, mut missing) = (Vec::new(), 0);
+    for (step, &(first, count)) in (1_u64..).zip(&day.packets) {
+        let mut brought = 0;
+        for line in 0..2_u8 {
+            let is_lost = random.below(100) < faults.loss
+                && (faults.may_lose_both || line == 0 || brought > 0);
+            if is_lost || cut(first) {
+                continue;
+            }
+            brought += 1;
+            // Line B is a packet and a half behind.
+            let mut at = step * STEP_NS + u64::from(line) * 15_000;
+            if random.below(100) < faults.reorder {
+                at += (1 + random.below(5)) * STEP_NS + 1;
+            }
+            list.push(Arrival { at, line, first, count });
+            if random.below(100) < faults.duplicate {
+                let again = at + random.below(4) * STEP_NS;
+                list.push(Arrival { at: again, line, first, count });
+            }
+        }
+        missing += if brought == 0 { u64::from(count) } else { 0 };
+    }
+    // The lines go on with heartbeats.
+    let steps = u64::try_from(day.packets.len()).expect("few");
+    for beat in 1..200 {
+        for line in 0..2 {
+            let at = (steps + 10 + beat * 10) * STEP_NS;
+            list.push(Arrival { at, line, first: day.end(), count: 0 });
+        }
+    }
+    list.sort_by_key(|arrival| arrival.at);
+    (list, missing)
+}
+
+pub const LOGIN: Login =
+    Login { user: *b"reader", password: *b"secret    ", session: [b' '; 10], sequence: 1 };
+
+pub const REREQUEST: RerequestSettings = RerequestSettings {
+    messages_per_request: 10,
+    interval_ns: 20_000,
+    answer_ns: 500_000,
+    attempts_max: 4,
+    gap_messages_max: 2_000,
+};
+
+pub const SNAPSHOT: SnapshotSettings = SnapshotSettings {
+    login: LOGIN,
+    answer_ns: 2_000_000,
+    silence_ns: 5_000_000,
+    retry_ns: 1_000_000,
+    retry_ns_max: 8_000_000,
+};
+
+pub const BOTH: RecoverySettings =
+    RecoverySettings { rerequest: Some(REREQUEST), snapshot: Some(SNAPSHOT) };
+
+pub const ORDERING: Ordering = Ordering {
+    lines: 2,
+    packets_max: 64,
+    wait_ns: 1_000_000,
+    line_wait_ns: 300_000,
+    messages_max: 16_384,
+};
+
+pub fn settings(orders_max: usize) -> ChannelSettings {
+    let books = BooksConfig {
+        orders_max,
+        levels_max: 128,
+        books_max: usize::from(STOCKS),
+        follow_all_symbols: false,
+    };
+    ChannelSettings { join: Join::First, stale_after_ns: STALE_AFTER_NS, books }
+}
+
+/// A channel for the day's stocks.
+pub fn channel(day: &Day, ordering: Option<Ordering>, recovery: RecoverySettings) -> Channel {
+    let symbols: Vec<Symbol> = (1..=STOCKS).map(stock).collect();
+    let channel = Channel::new(&settings(day.count().min(1 << 16)), &symbols);
+    match ordering {
+        Some(ordering) => channel.with_recovery(ordering, &recovery),
+        None => channel,
+    }
+}
+
+/// What the test and the servers both know.
+#[derive(Debug, Default)]
+pub struct World {
+    pub now: AtomicU64,
+    /// The number of the message the exchange sends next.
+    pub next: AtomicU64,
+    pub is_rerequest_dead: AtomicBool,
+    pub is_snapshot_dead: AtomicBool,
+    pub logins: AtomicU64,
+    pub heartbeats: AtomicU64,
+}
+
+/// How a connection of the snapshot server stands.
+#[derive(Debug)]
+enum Connection {
+    None,
+    Connecting(u64),
+    Connected,
+    /// Logged in; what is to be sent is built by [`Servers::work`].
+    Asked,
+    /// The bytes, how many were read, and whether the server closes then.
+    Sending(Vec<u8>, usize, bool),
+    Refused,
+}
+
+/// Both servers of a channel.
+pub struct Servers {
+    pub day: Arc<Day>,
+    pub world: Arc<World>,
+    requests: VecDeque<(u64, u64, u16)>,
+    connection: Connection,
+    /// A connection that was closed; freed by [`Servers::work`], outside of what is watched for allocations.
+    closed: Connection,
+    pieces: usize,
+    /// Whether it builds snapshots when it is looked at, rather than when the test lets it work.
+    pub builds_at_once: bool,
+    /// Sent in place of the end of the snapshot.
+    pub end: Option<Vec<u8>>,
+    /// Sent in place of the acceptance.
+    pub answer: Option<Vec<u8>>,
+    /// Requests that get lost: one of so many.
+    pub loses: u64,
+    asked: u64,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Servers")
+    }
+}
+
+impl Servers {
+    pub fn new(day: &Arc<Day>) -> Servers {
+        Servers {
+            day: Arc::clone(day),
+            world: Arc::new(World::default()),
+            requests: VecDeque::with_capacity(64),
+            connection: Connection::None,
+            closed: Connection::None,
+            pieces: 0,
+            builds_at_once: true,
+            end: None,
+            answer: None,
+            loses: u64::MAX,
+            asked: 0,
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.connection, Connection::None)
+    }
+
+    /// Does what a login waits for.
+    pub fn work(&mut self) {
+        self.closed = Connection::None;
+        if !matches!(self.connection, Connection::Asked) {
+            return;
+        }
+        if let Some(answer) = &self.answer {
+            self.connection = Connection::Sending(answer.clone(), 0, true);
+            return;
+        }
+        let sequence = self.world.next.load(Relaxed);
+        let mut bytes = Vec::new();
+        let mut send = |kind: u8, payload: &[u8]| {
+            let length = u16::try_from(payload.len() + 1).expect("short");
+            bytes.extend(length.to_be_bytes());
+            bytes.push(kind);
+            bytes.extend(payload);
+        };
+        send(b'+', b"snapshot server of the tests");
+        send(b'A', format!("{:>10}{:>20}", "GLIMPSE", 1).as_bytes());
+        for (count, message) in self.day.snapshot(sequence).iter().enumerate() {
+            send(b'S', message);
+            match count % 50 {
+                7 => send(b'H', b""),
+                19 => send(b'U', b"unsequenced"),
+                33 => send(b'+', &vec![b'.'; count % 3_000]),
+                _ => {}
+            }
+        }
+        match &self.end {
+            Some(end) => bytes.extend(end),
+            None => send(b'S', format!("G{sequence:>20}").as_bytes()),
+        }
+        self.connection = Connection::Sending(bytes, 0, false);
+    }
+}
+
+impl RecoveryLink for Servers {
+    fn request(&mut self, packet: &[u8]) {
+        assert_eq!(packet.len(), 20, "a request packet");
+        assert_eq!(&packet[..10], SESSION);
+        let first = u64::from_be_bytes(packet[10..18].try_into().expect("8"));
+        let count = u16::from_be_bytes(packet[18..20].try_into().expect("2"));
+        assert!((1..=10).contains(&count), "{count} messages");
+        self.asked += 1;
+        let is_lost = self.asked.is_multiple_of(self.loses);
+        if !is_lost && !self.world.is_rerequest_dead.load(Relaxed) {
+            self.requests.push_back((self.world.now.load(Relaxed) + 100_000, first, count));
+        }
+    }
+
+    fn reply(&mut self, room: &mut [u8]) -> Option<usize> {
+        let &(due, first, count) = self.requests.front()?;
+        if self.world.now.load(Relaxed) < due {
+            return None;
+        }
+        self.requests.pop_front();
+        Some(self.day.packet(first, count, self.world.next.load(Relaxed), room))
+    }
+
+    fn connect(&mut self) {
+        self.connection = if self.world.is_snapshot_dead.load(Relaxed) {
+            Connection::Refused
+        } else {
+            Connection::Connecting(self.world.now.load(Relaxed) + 100_000)
+        };
+    }
+
+    fn stream(&mut self, room: &mut [u8]) -> StreamState {
+        if self.builds_at_once {
+            self.work();
+        }
+        match &mut self.connection {
+            Connection::None | Connection::Refused => StreamState::Closed,
+            Connection::Connecting(due) if self.world.now.load(Relaxed) < *due => StreamState::Idle,
+            Connection::Connecting(_) => {
+                self.connection = Connection::Connected;
+                StreamState::Connected
+            }
+            Connection::Connected | Connection::Asked => StreamState::Idle,
+            Connection::Sending(bytes, read, closes) => {
+                if *read == bytes.len() {
+                    return if *closes { StreamState::Closed } else { StreamState::Idle };
+                }
+                // Pieces of every size, so that packets are cut everywhere.
+                self.pieces += 1;
+                let piece = 1 + self.pieces * 7_919 % 6_000;
+                let piece = piece.min(room.len()).min(bytes.len() - *read);
+                room[..piece].copy_from_slice(&bytes[*read..*read + piece]);
+                *read += piece;
+                StreamState::Received(piece)
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        match (bytes, &self.connection) {
+            ([0, 47, b'L', rest @ ..], Connection::Connected) => {
+                assert_eq!(&rest[..6], b"reader");
+                assert_eq!(&rest[6..16], b"secret    ");
+                assert_eq!(&rest[16..26], b"          ", "the active session");
+                assert_eq!(&rest[26..], b"                   1");
+                self.world.logins.fetch_add(1, Relaxed);
+                self.connection = Connection::Asked;
+            }
+            ([0, 1, b'R'], Connection::Asked | Connection::Sending(..)) => {
+                self.world.heartbeats.fetch_add(1, Relaxed);
+            }
+            ([0, 1, b'O'], Connection::Sending(..)) => {}
+            (other, connection) => panic!("{other:?} in {connection:?}"),
+        }
+        true
+    }
+
+    fn close(&mut self) {
+        self.closed = std::mem::replace(&mut self.connection, Connection::None);
+    }
 }
