@@ -198,7 +198,6 @@ fn a_market_from_a_binary_file_balances() {
     captured("aapl_20200130_10k.itch50.bin", "fused", "fused");
 }
 
-/// Refused with this on standard error, nothing on standard output, and no file made.
 #[test]
 fn a_market_by_two_lines_that_send_packets_twice_and_stall_balances() {
     let place = Place::new();
@@ -220,6 +219,22 @@ fn faults_of_more_than_all_packets_are_refused() {
     }
 }
 
+/// What both lines lost is asked for again, and the gateway's books equal the exchange's.
+#[test]
+fn a_market_by_two_lines_that_lose_packets_balances() {
+    for layout in ["fused", "processes"] {
+        let place = Place::new();
+        let faults = ["--loss", "10", "--duplicate", "2", "--reorder", "2", "--seed", "5"];
+        let size = ["--orders", "2000", "--rate", "2000", "--layout", layout];
+        let output = place.run(&[&faults[..], &size].concat());
+        assert!(output.status.success(), "{layout}: {}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["balanced"], true, "{layout}: {report}");
+        assert_eq!(report["orders"]["sent"], 2_000, "{layout}: {report}");
+    }
+}
+
+/// Refused with this on standard error, nothing on standard output, and no file made.
 fn assert_refused(place: &Place, arguments: &[&str], why: &[&str]) {
     let output = place.run(arguments);
     let err = text(&output.stderr);

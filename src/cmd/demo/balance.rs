@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cmd::demo::lines::GATEWAY_RECOVERS;
 use crate::cmd::demo::outcome::{GatewayOutcome, LevelOutcome, RiskOutcome, count};
 use crate::cmd::demo::world::{VENUE_SESSION, World};
 use crate::sim::account::{Account, OrderState};
@@ -219,8 +218,7 @@ impl Balance {
         self.expect(open == 0, || format!("risk still holds {open} open orders"));
     }
 
-    /// The gateway's book of each instrument equals the exchange's, level by level. Where both bad lines lost the same
-    /// packet and nothing recovers it, the gateway knows that its books are not, and says so.
+    /// The gateway's book of each instrument equals the exchange's, level by level, also where both lines lost a packet.
     fn books_agree(&mut self, world: &World, ledger: &VenueLedger, gateway: &GatewayOutcome) {
         let Some(books) = &gateway.books else {
             self.faults.push("the feed left no books".into());
@@ -228,9 +226,6 @@ impl Balance {
         };
         let gaps = books.gaps;
         self.expect(gaps == 0 || world.is_bad(), || format!("{gaps} gaps in the market data"));
-        if gaps > 0 && world.is_bad() && !GATEWAY_RECOVERS {
-            return;
-        }
         for instrument in world.instruments() {
             let own = books.books.get(&instrument.symbol.to_string());
             let venue =

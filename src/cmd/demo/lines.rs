@@ -15,10 +15,6 @@ use crate::sim::recovery::RecoveryServers;
 use crate::sim::rerequest::{RerequestConfig, RerequestServer};
 use crate::sim::soup::Password;
 
-/// Whether the gateway's configuration has keys for recovery: [`Recovery::keys`] are written only then, and only then must
-/// its books be the exchange's where both lines lost the same packet.
-pub(super) const GATEWAY_RECOVERS: bool = false;
-
 /// Packets by which a reordered or delayed one comes later, at most.
 const DISTANCE_MAX: u32 = 8;
 /// On bad lines the last message may be lost on both: heartbeats soon tell that there was one.
@@ -33,7 +29,7 @@ const PASSWORD_BYTES: usize = 10;
 /// Faults of the market data lines. With any of them the feed comes by two lines, each with faults of its own.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LineArgs {
-    /// Per cent of packets that each line loses, with up to four decimals. What both lose leaves a gap.
+    /// Per cent of packets that each line loses, with up to four decimals. What both lose is asked for again.
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = ppm_of)]
     pub loss: u32,
     /// Per cent of packets that each line sends twice.
@@ -130,11 +126,8 @@ impl Recovery {
         })
     }
 
-    /// The keys of the gateway's channel that name the servers; none while it knows no such keys.
+    /// The keys of the gateway's channel that name the servers.
     pub fn keys(&self) -> String {
-        if !GATEWAY_RECOVERS {
-            return String::new();
-        }
         format!(
             "rerequest = \"{}\"\nglimpse = \"{}\"\nglimpse_user = \"{USER}\"\nglimpse_password_file = \"{PASSWORD_FILE}\"\n",
             self.rerequest, self.glimpse

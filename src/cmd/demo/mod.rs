@@ -70,9 +70,8 @@ Examples:
   postern demo --loss 5 --duplicate 2 --reorder 2   market data over two bad lines, each with faults of its own
 
 The exit status is 0 if every order was sent and every account balances: every order ended in exactly one state, both
-sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's. A packet that
-both bad lines lost leaves a gap that nothing fills yet: from there on the gateway knows that it does not know the books, denies
-what is priced off them, and they are not compared.
+sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's. What both bad
+lines lost the gateway asks the exchange for again; until it has it, orders priced off that market are denied.
 A first signal (SIGINT, SIGTERM) ends the run in good order: open orders are cancelled, what was done is reported, and the
 exit status is 1 as orders are left unsent. A second one does not wait for the cancels.")]
 pub struct DemoArgs {
