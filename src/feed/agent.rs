@@ -7,7 +7,7 @@ use crate::codec::market_data::{ChannelStatus, SecurityDefinition, SecurityStatu
 use crate::feed::arbiter::Ordering;
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal, digest_of};
 use crate::feed::channel::{Channel, ChannelSettings, FeedSink};
-use crate::feed::itch50::Message;
+use crate::feed::itch50::{Message, OrderEvent};
 use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::reference::References;
@@ -601,6 +601,12 @@ impl<O: Outbound> Sink<'_, O> {
         self.out.touch(place);
     }
 
+    fn refused(&mut self, refusal: &Refusal) {
+        if let Some(book) = refusal.book {
+            self.touch(book);
+        }
+    }
+
     /// A message that is about no displayed order.
     fn other(&mut self, books: &Books, message: &Message) {
         match message {
@@ -647,20 +653,25 @@ impl<O: Outbound> Sink<'_, O> {
 
 impl<O: Outbound> FeedSink for Sink<'_, O> {
     #[inline]
-    fn on_message(&mut self, books: &Books, message: &Message, outcome: &Result<Effect, Refusal>) {
-        self.last_ns = message.head().time_ns;
+    fn on_event(&mut self, _: &Books, event: &OrderEvent, outcome: &Result<Effect, Refusal>) {
+        self.last_ns = event.time_ns;
         match outcome {
             Ok(Effect::Changed(book)) => self.touch(*book),
             Ok(Effect::Executed(execution)) => {
                 self.touch(execution.book);
                 self.execution(execution);
             }
-            Ok(Effect::None) => self.other(books, message),
-            Err(refusal) => {
-                if let Some(book) = refusal.book {
-                    self.touch(book);
-                }
-            }
+            Ok(Effect::None) => {}
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    #[cold]
+    fn on_message(&mut self, books: &Books, message: &Message, outcome: &Result<Effect, Refusal>) {
+        self.last_ns = message.head().time_ns;
+        match outcome {
+            Ok(_) => self.other(books, message),
+            Err(refusal) => self.refused(refusal),
         }
     }
 

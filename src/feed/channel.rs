@@ -3,7 +3,10 @@
 use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
 use crate::feed::glimpse::SnapshotEvent;
-use crate::feed::itch50::{self, ItchError, Message};
+use crate::feed::itch50::{
+    self, ItchError, Message, OrderEvent, WINDOW_BYTES, decode_event, window,
+};
+use crate::feed::lookahead::{Decoded, Lookahead};
 use crate::feed::moldudp64::{self, Messages, Packet};
 use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
 use crate::net::{RecoveryLink, StreamState};
@@ -52,7 +55,10 @@ impl Default for ChannelCounts {
 
 /// Who wants to know what a channel's messages did.
 pub trait FeedSink {
-    /// `message` was applied to `books`, with this outcome.
+    /// What happened to a displayed order was applied to `books`, with this outcome.
+    fn on_event(&mut self, books: &Books, event: &OrderEvent, outcome: &Result<Effect, Refusal>);
+
+    /// `message`, which is about no displayed order, was applied to `books`, with this outcome.
     fn on_message(&mut self, books: &Books, message: &Message, outcome: &Result<Effect, Refusal>);
 
     /// All orders, statuses and locate codes were forgotten: a new session begins.
@@ -64,6 +70,9 @@ pub trait FeedSink {
 pub struct NoSink;
 
 impl FeedSink for NoSink {
+    #[inline]
+    fn on_event(&mut self, _: &Books, _: &OrderEvent, _: &Result<Effect, Refusal>) {}
+
     #[inline]
     fn on_message(&mut self, _: &Books, _: &Message, _: &Result<Effect, Refusal>) {}
 
@@ -79,6 +88,7 @@ const REPLIES_AT_ONCE: u64 = 16;
 pub struct Channel {
     arbiter: Arbiter,
     books: Books,
+    ahead: Lookahead,
     counts: ChannelCounts,
     recovery: Recovery,
 }
@@ -92,6 +102,7 @@ impl Channel {
         Channel {
             arbiter: Arbiter::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
+            ahead: Lookahead::default(),
             counts: ChannelCounts::default(),
             recovery: Recovery::new(&RecoverySettings::default()),
         }
@@ -180,10 +191,15 @@ impl Channel {
 
     #[inline]
     fn apply(&mut self, messages: Messages<'_>, skip: u16, sink: &mut impl FeedSink) {
-        for bytes in messages.skip(usize::from(skip)) {
-            if let Err(error) = apply_message(&mut self.books, &mut self.counts, bytes, sink) {
-                self.refuse(error);
+        let Channel { books, counts, ahead, .. } = self;
+        let mut refused = None;
+        ahead.each(messages.after(skip), books, |books, decoded| {
+            if let Err(error) = apply_decoded(books, counts, decoded, sink) {
+                refused = Some(error).filter(breaks).or(refused);
             }
+        });
+        if let Some(error) = refused {
+            self.refuse(error);
         }
     }
 
@@ -365,28 +381,49 @@ impl Channel {
     }
 }
 
-/// Decodes a message, applies it and tells `sink`.
-#[inline]
+/// Decodes a message that comes alone, applies it and tells `sink`.
 fn apply_message(
     books: &mut Books,
     counts: &mut ChannelCounts,
     bytes: &[u8],
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
+    let mut pad = [0; WINDOW_BYTES];
+    let event = decode_event(window(bytes, &mut pad), bytes.len());
+    apply_decoded(books, counts, Decoded { bytes, event }, sink)
+}
+
+/// Applies a message and tells `sink`.
+#[inline]
+fn apply_decoded(
+    books: &mut Books,
+    counts: &mut ChannelCounts,
+    decoded: Decoded<'_>,
+    sink: &mut impl FeedSink,
+) -> Result<(), ItchError> {
     counts.messages += 1;
-    let message = match itch50::decode(bytes) {
-        Ok(message) => message,
-        Err(error) => {
-            counts.message_errors += 1;
-            return Err(error);
+    let outcome = match decoded.event {
+        Ok(Some(event)) => {
+            let outcome = books.apply_order(&event);
+            sink.on_event(books, &event, &outcome);
+            outcome.is_ok()
         }
+        Ok(None) | Err(_) => match itch50::decode(decoded.bytes) {
+            Ok(message) => {
+                let outcome = books.apply(&message);
+                sink.on_message(books, &message, &outcome);
+                outcome.is_ok()
+            }
+            Err(error) => {
+                counts.message_errors += 1;
+                return Err(error);
+            }
+        },
     };
-    if let Some(&letter) = bytes.first() {
+    counts.misfits += u64::from(!outcome);
+    if let Some(&letter) = decoded.bytes.first() {
         counts.by_type[usize::from(letter)] += 1;
     }
-    let outcome = books.apply(&message);
-    counts.misfits += u64::from(outcome.is_err());
-    sink.on_message(books, &message, &outcome);
     Ok(())
 }
 

@@ -106,6 +106,17 @@ pub struct Messages<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Messages<'a> {
+    /// The blocks behind the first `skip` messages.
+    #[inline]
+    pub fn after(mut self, skip: u16) -> &'a [u8] {
+        for _ in 0..skip {
+            self.next();
+        }
+        self.rest
+    }
+}
+
 impl<'a> Iterator for Messages<'a> {
     type Item = &'a [u8];
 
