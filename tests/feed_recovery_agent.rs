@@ -129,8 +129,8 @@ fn risk_and_strategies_are_told_while_nothing_helps_and_when_a_snapshot_does() {
         ("feed_gap_count", 1),
         ("feed_rerequest_count", 4),
         ("feed_rerequest_given_up_count", 1),
-        ("feed_snapshot_failure_count", 3),
-        ("feed_snapshot_count", 1),
+        ("feed_glimpse_failure_count", 3),
+        ("feed_glimpse_count", 1),
         ("feed_line_a_first_count", 1_000),
         ("feed_line_b_late_count", 1_000),
     ] {

@@ -54,10 +54,10 @@ impl RecoveryTally {
             reply_errors: registry.counter("feed_rerequest_reply_error_count"),
             given_up: registry.counter("feed_rerequest_given_up_count"),
             lost_gaps: registry.counter("feed_gap_lost_count"),
-            attempts: registry.counter("feed_snapshot_attempt_count"),
-            snapshots: registry.counter("feed_snapshot_count"),
-            failures: registry.counter("feed_snapshot_failure_count"),
-            rejected: registry.counter("feed_snapshot_rejected_count"),
+            attempts: registry.counter("feed_glimpse_attempt_count"),
+            snapshots: registry.counter("feed_glimpse_count"),
+            failures: registry.counter("feed_glimpse_failure_count"),
+            rejected: registry.counter("feed_glimpse_rejected_count"),
         }
     }
 
