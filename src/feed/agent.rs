@@ -93,6 +93,8 @@ struct ChannelSlot {
     id: ChannelId,
     /// What the times of its messages count from.
     epoch: UtcNanos,
+    /// Time of the last message, for a stream of IEX: a new session may begin with none.
+    last: UtcNanos,
     channel: AnyChannel,
     /// The book at place `n` belongs to the instrument at place `first + n`.
     first: usize,
@@ -297,6 +299,7 @@ fn slot(
             ProtocolSettings::Itch(_) => channel.midnight,
             ProtocolSettings::Iex(_) => UtcNanos(0),
         },
+        last: UtcNanos(0),
         channel: AnyChannel::new(&channel.settings, &symbols),
         first,
         count: symbols.len(),
@@ -379,7 +382,10 @@ impl<O: Outbound> DatagramHandler for Core<O> {
             }
             AnyChannel::Iex(channel) => {
                 channel.on_datagram(datagram.payload, self.now, &mut sink);
-                let time = sink.time();
+                if sink.time() != UtcNanos(0) {
+                    slot.last = sink.time();
+                }
+                let time = slot.last;
                 self.out.tell_touched(channel.books(), first, id, time, ingress);
             }
         }
