@@ -80,7 +80,7 @@ impl OrderTable {
     pub(super) fn new(count_max: usize) -> OrderTable {
         assert!((1..=1 << 28).contains(&count_max), "a table of 1 to 2^28 orders, not {count_max}");
         let slots = (count_max * 2).next_power_of_two();
-        let ring_slots = (slots / 2).min(YOUNG_SLOTS_MAX);
+        let ring_slots = slots.div_ceil(4).min(YOUNG_SLOTS_MAX);
         OrderTable {
             slots: vec![EMPTY; ring_slots + slots].into_boxed_slice(),
             ring_slots,

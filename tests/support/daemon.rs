@@ -173,6 +173,7 @@ socket_buffer_bytes = 212992
 {more_aeron}
 [entry]
 channel = "{orders}"
+keepalive_ms_min = {KEEPALIVE_MS}
 [market_data]
 channel = "aeron:ipc"
 [journal]
@@ -386,6 +387,20 @@ pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
     command.args(arguments).env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Strategist { session, outbox, executions, actions, .. } = &self.strategy;
+            eprintln!(
+                "--- the strategy: {session:?}, {} to send, {} executions, was told {actions:?}; its client {:?}",
+                outbox.len(),
+                executions.len(),
+                self.client
+            );
+        }
+    }
 }
 
 type Exchange = VenueAgent<Subscription, Publication, KernelUdpSink>;
