@@ -82,7 +82,11 @@ fn config() -> FeedConfig {
         },
     };
     FeedConfig {
-        channels: vec![ChannelConfig { id: CHANNEL, settings, midnight: UtcNanos(0) }],
+        channels: vec![ChannelConfig {
+            id: CHANNEL,
+            settings: settings.into(),
+            midnight: UtcNanos(0),
+        }],
         instruments: vec![InstrumentConfig {
             id: STOCK,
             symbol: Symbol::new("AAPL").expect("a symbol"),

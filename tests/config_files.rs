@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use postern::config::{Config, Source};
+use postern::config::{Config, Protocol, Source};
 use postern::net::Timestamps;
 use postern::runtime::layout::Layout;
 use postern::session::SessionKey;
@@ -123,6 +123,25 @@ fn a_sound_file_is_read_exactly() {
     assert_eq!(config.sessions[0].key_file, folder.path().join("a.key"));
     assert!(matches!(config.channels[0].source, Source::Multicast { line_b: Some(_), .. }));
     assert_eq!(config.channels[0].utc_offset_minutes, 0);
+}
+
+#[test]
+fn a_channel_is_of_itch_unless_it_says_otherwise_and_is_printed_as_it_is_read() {
+    for (line, expected) in [
+        ("", Protocol::Itch50),
+        ("protocol = \"itch50\"\n", Protocol::Itch50),
+        ("protocol = \"iex_deep\"\n", Protocol::IexDeep),
+        ("protocol = \"iex_tops\"\n", Protocol::IexTops),
+    ] {
+        let text = format!(
+            "[[channel]]\nid = 1\nname = \"c\"\nstale_after_ms = 3000\nsource = \"capture\"\n\
+             file = \"/x.pcap\"\npace = \"fast\"\n{line}"
+        );
+        let config = Config::from_toml("g.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.channels[0].protocol, expected);
+        let printed = Config::from_toml("g.toml", &config.to_toml());
+        assert_eq!(printed.unwrap_or_else(|errors| panic!("{errors}")), config);
+    }
 }
 
 #[test]
@@ -299,6 +318,22 @@ fn one_fault_is_one_line() {
         &["g.toml:24: channel.utc_offset_minutes: -721 is outside -720 to 840"],
     );
     check("interface = \"127.0.0.1\"\n", "", &["g.toml:16: channel.interface: is missing"]);
+    check(
+        "stale_after_ms = 3000",
+        "stale_after_ms = 3000\nprotocol = \"iex\"\nreorder_packets = 9999",
+        &[r#"g.toml:24: channel.protocol: "iex" is none of "itch50", "iex_deep", "iex_tops""#],
+    );
+    check(
+        "stale_after_ms = 3000",
+        "stale_after_ms = 3000\nprotocol = \"iex_tops\"\nutc_offset_minutes = 0\nreorder_us = 1\nrerequest = \"10.0.0.1:1\"\n\
+         glimpse_user = \"x\"",
+        &[
+            "g.toml:25: channel.utc_offset_minutes: does not go with a protocol of IEX",
+            "g.toml:26: channel.reorder_us: does not go with a protocol of IEX",
+            "g.toml:27: channel.rerequest: does not go with a protocol of IEX",
+            "g.toml:28: channel.glimpse_user: does not go with a protocol of IEX",
+        ],
+    );
     check(
         "stale_after_ms = 3000",
         "stale_after_ms = 3000\ntimestamps = \"hard\"",

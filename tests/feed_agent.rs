@@ -117,7 +117,11 @@ fn config(budget: u32) -> FeedConfig {
         },
     };
     FeedConfig {
-        channels: vec![ChannelConfig { id: CHANNEL, settings, midnight: MIDNIGHT }],
+        channels: vec![ChannelConfig {
+            id: CHANNEL,
+            settings: settings.into(),
+            midnight: MIDNIGHT,
+        }],
         instruments: vec![instrument(FIRST, 1), instrument(SECOND, 2)],
         poll_budget: budget,
         status_interval_ns: STATUS_INTERVAL_NS,

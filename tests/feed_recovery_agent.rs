@@ -82,7 +82,7 @@ fn risk_and_strategies_are_told_while_nothing_helps_and_when_a_snapshot_does() {
     let config = FeedConfig {
         channels: vec![ChannelConfig {
             id: CHANNEL,
-            settings: settings(1 << 16),
+            settings: settings(1 << 16).into(),
             midnight: UtcNanos(0),
         }],
         instruments: (1..=STOCKS).map(instrument).collect(),

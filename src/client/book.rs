@@ -15,7 +15,7 @@ pub struct Level {
     pub price: Price,
     /// Quantity of all of them.
     pub size: u64,
-    /// How many they are.
+    /// How many they are; 0 where the exchange tells of levels only.
     pub orders: u32,
 }
 

@@ -18,8 +18,8 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
     Account, Aeron, AllocationGuard, Channel, Control, Core, DriverMode, Entry, Feed, Gateway,
-    Glimpse, Idle, Instrument, Journal, MarketData, Pace, Reorder, Rerequest, Risk, Runtime,
-    Session, Source, Stream, Telemetry, Venue, Wanted,
+    Glimpse, Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk,
+    Runtime, Session, Source, Stream, Telemetry, Venue, Wanted,
 };
 
 /// The defaults, with every key explained.

@@ -11,9 +11,9 @@ use crate::config::check;
 use crate::config::reader::{Reader, Section, Tables};
 use crate::config::recovery;
 use crate::config::sections::{
-    Account, Aeron, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway, Idle,
-    Instrument, Journal, MarketData, Pace, Risk, Runtime, Session, Source, Telemetry, Venue,
-    Wanted,
+    Account, Aeron, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway, Glimpse,
+    Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk, Runtime,
+    Session, Source, Telemetry, Venue, Wanted,
 };
 use crate::config::values;
 use crate::net::Timestamps;
@@ -61,6 +61,11 @@ pub(super) const TIMESTAMPS: [(&str, Timestamps); 3] = [
     ("none", Timestamps::None),
     ("software", Timestamps::Software),
     ("hardware", Timestamps::Hardware),
+];
+pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
+    ("itch50", Protocol::Itch50),
+    ("iex_deep", Protocol::IexDeep),
+    ("iex_tops", Protocol::IexTops),
 ];
 pub(super) const PACES: [(&str, Pace); 2] = [("recorded", Pace::Recorded), ("fast", Pace::Fast)];
 
@@ -344,8 +349,11 @@ fn channel(
     const CAPTURE: [&str; 2] = ["file", "pace"];
     const SERVERS: [&str; 2] = ["rerequest", "glimpse"];
     let name = person_name(s, r);
+    let protocol = match s.has("protocol") {
+        true => s.word(r, "protocol", &PROTOCOLS),
+        false => Some(Protocol::Itch50),
+    };
     let stale_after_ms = s.integer(r, "stale_after_ms", 1..=HOUR_MS);
-    let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
     let source = match s.word(r, "source", &KINDS) {
         Some(SourceKind::Multicast) => {
             check::foreign(s, r, &CAPTURE, "source = \"multicast\"");
@@ -353,7 +361,9 @@ fn channel(
         }
         Some(SourceKind::Capture) => {
             check::foreign(s, r, &MULTICAST, "source = \"capture\"");
-            check::foreign(s, r, &SERVERS, "source = \"capture\"");
+            if protocol == Some(Protocol::Itch50) {
+                check::foreign(s, r, &SERVERS, "source = \"capture\"");
+            }
             let file = values::path(s, r, "file", folder);
             let pace = s.word(r, "pace", &PACES);
             file.zip(pace).map(|(file, pace)| Source::Capture { file, pace })
@@ -363,14 +373,52 @@ fn channel(
             None
         }
     };
+    let own = match protocol {
+        Some(Protocol::Itch50) => itch_keys(s, r, folder),
+        Some(Protocol::IexDeep | Protocol::IexTops) => {
+            check::foreign(s, r, &recovery::ITCH_KEYS, "a protocol of IEX");
+            Some(ItchKeys {
+                utc_offset_minutes: 0,
+                reorder: recovery::NO_REORDER,
+                rerequest: None,
+                glimpse: None,
+            })
+        }
+        None => {
+            check::allow(s, r, recovery::ITCH_KEYS.iter());
+            None
+        }
+    };
+    let (protocol, name, source) = (protocol?, name?, source?);
+    let (stale_after_ms, own) = (stale_after_ms?, own?);
+    let ItchKeys { utc_offset_minutes, reorder, rerequest, glimpse } = own;
+    Some(Channel {
+        id: ChannelId(id?),
+        name,
+        protocol,
+        source,
+        stale_after_ms,
+        utc_offset_minutes,
+        reorder,
+        rerequest,
+        glimpse,
+    })
+}
+
+/// What only a channel of ITCH has.
+struct ItchKeys {
+    utc_offset_minutes: i16,
+    reorder: Reorder,
+    rerequest: Option<Rerequest>,
+    glimpse: Option<Glimpse>,
+}
+
+fn itch_keys(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<ItchKeys> {
+    let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
     let reorder = recovery::reorder(s, r);
     let rerequest = recovery::rerequest(s, r);
     let glimpse = recovery::glimpse(s, r, folder);
-    Some(Channel {
-        id: ChannelId(id?),
-        name: name?,
-        source: source?,
-        stale_after_ms: stale_after_ms?,
+    Some(ItchKeys {
         utc_offset_minutes: utc_offset_minutes?,
         reorder: reorder?,
         rerequest: rerequest?,

@@ -3,9 +3,9 @@
 use std::fmt::{Display, Write};
 
 use crate::config::Config;
-use crate::config::parse::{DRIVERS, GUARDS, IDLES, LAYOUTS, PACES, TIMESTAMPS, WANTED};
+use crate::config::parse::{DRIVERS, GUARDS, IDLES, LAYOUTS, PACES, PROTOCOLS, TIMESTAMPS, WANTED};
 use crate::config::sections::{
-    Account, Channel, Core, Instrument, Runtime, Session, Source, Stream, Venue,
+    Account, Channel, Core, Instrument, Protocol, Runtime, Session, Source, Stream, Venue,
 };
 use crate::types::Price;
 
@@ -153,6 +153,7 @@ fn channel(page: &mut Page, channel: &Channel) {
     page.head("[[channel]]");
     page.raw("id", channel.id);
     page.text("name", &channel.name);
+    page.word("protocol", channel.protocol, &PROTOCOLS);
     match &channel.source {
         Source::Multicast { line_a, line_b, interface, timestamps } => {
             page.text("source", "multicast");
@@ -170,6 +171,13 @@ fn channel(page: &mut Page, channel: &Channel) {
         }
     }
     page.raw("stale_after_ms", channel.stale_after_ms);
+    if channel.protocol == Protocol::Itch50 {
+        itch_keys(page, channel);
+    }
+}
+
+/// What only a channel of ITCH has.
+fn itch_keys(page: &mut Page, channel: &Channel) {
     page.raw("utc_offset_minutes", channel.utc_offset_minutes);
     page.raw("reorder_packets", channel.reorder.packets);
     page.raw("reorder_us", channel.reorder.wait_us);

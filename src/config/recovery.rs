@@ -16,6 +16,30 @@ const PASSWORD_BYTES: usize = 10;
 const QUEUE: &str = "recovery_queue_messages";
 const QUEUE_MESSAGES: u32 = 131_072;
 
+/// The keys of a channel that only ITCH has: that its times have no day, and that what is lost can be got back.
+pub(super) const ITCH_KEYS: [&str; 16] = [
+    "utc_offset_minutes",
+    "reorder_packets",
+    "reorder_us",
+    "line_wait_us",
+    QUEUE,
+    "rerequest",
+    "rerequest_messages",
+    "rerequest_per_second",
+    "rerequest_timeout_ms",
+    "rerequest_attempts",
+    "rerequest_gap_messages",
+    "glimpse",
+    "glimpse_user",
+    "glimpse_password_file",
+    "glimpse_timeout_ms",
+    "glimpse_retry_ms",
+];
+
+/// Of a channel that takes packets as they come.
+pub(super) const NO_REORDER: Reorder =
+    Reorder { packets: 0, wait_us: 0, line_wait_us: 0, queue_messages: QUEUE_MESSAGES };
+
 /// How packets out of order are waited for.
 pub(super) fn reorder(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Reorder> {
     let packets = s.integer_or(r, "reorder_packets", 0..=4_096, 64);

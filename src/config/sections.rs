@@ -241,6 +241,17 @@ pub enum Source {
     },
 }
 
+/// What a channel's packets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// ITCH 5.0 over MoldUDP64.
+    Itch50,
+    /// IEX DEEP 1.0 over IEX-TP.
+    IexDeep,
+    /// IEX TOPS 1.6 over IEX-TP.
+    IexTops,
+}
+
 /// `[[channel]]`: a market data feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -248,17 +259,19 @@ pub struct Channel {
     pub id: ChannelId,
     /// Its name for people.
     pub name: String,
+    /// What its packets are.
+    pub protocol: Protocol,
     /// Where packets come from.
     pub source: Source,
     /// Silence after which its prices are stale, in milliseconds.
     pub stale_after_ms: u32,
-    /// Difference of the exchange's time zone to UTC, in minutes, −720 to 840.
+    /// Difference of the exchange's time zone to UTC, in minutes, −720 to 840; only for ITCH.
     pub utc_offset_minutes: i16,
-    /// How packets out of order are waited for.
+    /// How packets out of order are waited for; only for ITCH.
     pub reorder: Reorder,
-    /// Where missing messages are asked for again; only for multicast.
+    /// Where missing messages are asked for again; only for ITCH from multicast.
     pub rerequest: Option<Rerequest>,
-    /// Where a snapshot of the books is asked for; only for multicast.
+    /// Where a snapshot of the books is asked for; only for ITCH from multicast.
     pub glimpse: Option<Glimpse>,
 }
 

@@ -2,34 +2,34 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::codec::journal::{FeedStatus, ReferencePrice};
-use crate::codec::market_data::{ChannelStatus, SecurityDefinition, SecurityStatus, Trade};
+use crate::codec::journal::FeedStatus;
+use crate::codec::market_data::{ChannelStatus, SecurityDefinition};
 use crate::feed::arbiter::Ordering;
-use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal, digest_of};
-use crate::feed::channel::{Channel, ChannelSettings, FeedSink};
-use crate::feed::itch50::{Message, OrderEvent};
+use crate::feed::book::{Best, BookIndex, Books};
+use crate::feed::channel::Channel;
+use crate::feed::channels::{AnyChannel, ProtocolSettings, digest_of};
+use crate::feed::iex::IexChannel;
+use crate::feed::out::{Instrument, Out, Sink};
 use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::reference::References;
-use crate::feed::snapshot::{BookSnapshot, BooksSnapshot, ChannelSnapshot};
+use crate::feed::snapshot::{BookSnapshot, BooksSnapshot};
 use crate::feed::tally::Tally;
 use crate::net::{Datagram, DatagramHandler, PacketSource, Polled, RecoveryLink};
 use crate::ring::Producer;
 use crate::runtime::{Agent, Clock, Fatal};
 use crate::telemetry::{LinkGauge, Registry};
 use crate::transport::Outbound;
-use crate::types::{
-    ChannelId, FeedState, InstrumentId, Nanos, Price, Side, Symbol, TradingStatus, UtcNanos,
-};
+use crate::types::{ChannelId, FeedState, InstrumentId, Nanos, Price, Symbol, UtcNanos};
 
 /// A market data channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelConfig {
     /// Its number.
     pub id: ChannelId,
-    /// How it is kept.
-    pub settings: ChannelSettings,
-    /// UTC of the exchange's midnight, from which the times in messages count.
+    /// Its protocol, and how it is kept.
+    pub settings: ProtocolSettings,
+    /// UTC of the exchange's midnight, from which the times in messages of ITCH count; those of IEX are UTC.
     pub midnight: UtcNanos,
 }
 
@@ -91,34 +91,15 @@ impl FeedConfig {
 #[derive(Debug)]
 struct ChannelSlot {
     id: ChannelId,
-    midnight: UtcNanos,
-    channel: Channel,
+    /// What the times of its messages count from.
+    epoch: UtcNanos,
+    channel: AnyChannel,
     /// The book at place `n` belongs to the instrument at place `first + n`.
     first: usize,
     /// Books of instruments; those beyond belong to none.
     count: usize,
     told: Option<FeedState>,
     link: Option<Box<dyn RecoveryLink>>,
-}
-
-#[derive(Debug)]
-struct Instrument {
-    config: InstrumentConfig,
-    /// What was told last.
-    best: Best,
-    /// Whether its book was touched since.
-    is_touched: bool,
-}
-
-/// What goes out, and what decides about it.
-#[derive(Debug)]
-struct Out<O> {
-    /// Sorted by channel.
-    instruments: Vec<Instrument>,
-    /// Instruments whose book was touched by the datagram in hand.
-    touched: Vec<usize>,
-    references: References,
-    publisher: Publisher<O>,
 }
 
 #[derive(Debug)]
@@ -227,7 +208,7 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     /// `recoveries`, in the order of the configuration. Allocates.
     ///
     /// # Panics
-    /// If there are not as many as channels, or as [`Channel::with_recovery`].
+    /// If there are not as many as channels, one of IEX has a server, or as [`Channel::with_recovery`].
     #[must_use]
     pub fn with_recovery(mut self, recoveries: Vec<ChannelRecovery>) -> FeedAgent<S, O> {
         assert_eq!(recoveries.len(), self.core.channels.len(), "one for each channel");
@@ -241,14 +222,24 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
         self
     }
 
-    /// The books of each channel, in the order of the configuration.
+    /// The books of each channel of ITCH, in the order of the configuration.
     pub fn books(&self) -> impl Iterator<Item = (ChannelId, &Books)> {
-        self.core.channels.iter().map(|slot| (slot.id, slot.channel.books()))
+        self.channels().map(|(id, channel)| (id, channel.books()))
     }
 
-    /// Each channel with what it took in, in the order of the configuration.
+    /// Each channel of ITCH with what it took in, in the order of the configuration.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
-        self.core.channels.iter().map(|slot| (slot.id, &slot.channel))
+        self.core.channels.iter().filter_map(|slot| Some((slot.id, slot.channel.itch()?)))
+    }
+
+    /// Each channel of IEX with its books and what it took in, in the order of the configuration.
+    pub fn iex_channels(&self) -> impl Iterator<Item = (ChannelId, &IexChannel)> {
+        self.core.channels.iter().filter_map(|slot| Some((slot.id, slot.channel.iex()?)))
+    }
+
+    /// The digest of the books of all channels: see [`BookDigest`](crate::feed::BookDigest). Sorts a copy of all orders.
+    pub fn digest(&self) -> u64 {
+        digest_of(self.core.channels.iter().map(|slot| &slot.channel))
     }
 
     /// A copy of all books and channels as they are. Allocates.
@@ -280,8 +271,8 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     }
 
     fn tell_tally(&self) {
-        let channels = || self.core.channels.iter().map(|slot| &slot.channel);
-        self.tally.set(channels(), self.core.unknown_channels, self.source.drops());
+        let channels = self.core.channels.iter().map(|slot| &slot.channel);
+        self.tally.set(channels, self.core.unknown_channels, self.source.drops());
     }
 }
 
@@ -302,8 +293,11 @@ fn slot(
         instruments[first..].iter().map(|instrument| instrument.config.symbol).collect();
     ChannelSlot {
         id: channel.id,
-        midnight: channel.midnight,
-        channel: Channel::new(&channel.settings, &symbols),
+        epoch: match channel.settings {
+            ProtocolSettings::Itch(_) => channel.midnight,
+            ProtocolSettings::Iex(_) => UtcNanos(0),
+        },
+        channel: AnyChannel::new(&channel.settings, &symbols),
         first,
         count: symbols.len(),
         told: None,
@@ -374,16 +368,21 @@ impl<O: Outbound> DatagramHandler for Core<O> {
             self.unknown_channels += 1;
             return;
         };
-        let mut sink = Sink {
-            out: &mut self.out,
-            first: slot.first,
-            count: slot.count,
-            midnight: slot.midnight,
-            last_ns: 0,
-        };
-        slot.channel.on_line(datagram.line, datagram.payload, self.now, &mut sink);
-        let time = UtcNanos(slot.midnight.0.saturating_add(sink.last_ns));
-        self.out.tell_touched(slot, time, ingress);
+        let (id, first) = (slot.id, slot.first);
+        let mut sink = Sink::new(&mut self.out, first, slot.count, slot.epoch);
+        // The one question about the protocol a datagram costs.
+        match &mut slot.channel {
+            AnyChannel::Itch(channel) => {
+                channel.on_line(datagram.line, datagram.payload, self.now, &mut sink);
+                let time = sink.time();
+                self.out.tell_touched(channel.books(), first, id, time, ingress);
+            }
+            AnyChannel::Iex(channel) => {
+                channel.on_datagram(datagram.payload, self.now, &mut sink);
+                let time = sink.time();
+                self.out.tell_touched(channel.books(), first, id, time, ingress);
+            }
+        }
     }
 }
 
@@ -393,8 +392,7 @@ impl<O: Outbound> Core<O> {
     fn recover(&mut self, now: Nanos) -> usize {
         let mut work = 0;
         for place in 0..self.channels.len() {
-            let channel = &self.channels[place].channel;
-            if channel.waits() || channel.is_recovery_due() {
+            if self.channels[place].channel.is_in_want() {
                 work += self.recover_channel(place, now);
             }
         }
@@ -405,20 +403,15 @@ impl<O: Outbound> Core<O> {
     fn recover_channel(&mut self, place: usize, now: Nanos) -> usize {
         let ingress = self.clock.now();
         let slot = &mut self.channels[place];
-        let mut sink = Sink {
-            out: &mut self.out,
-            first: slot.first,
-            count: slot.count,
-            midnight: slot.midnight,
-            last_ns: 0,
-        };
-        slot.channel.advance(now, &mut sink);
+        let AnyChannel::Itch(channel) = &mut slot.channel else { return 0 };
+        let mut sink = Sink::new(&mut self.out, slot.first, slot.count, slot.epoch);
+        channel.advance(now, &mut sink);
         let work = match &mut slot.link {
-            Some(link) => slot.channel.recover(&mut **link, now, &mut sink),
+            Some(link) => channel.recover(&mut **link, now, &mut sink),
             None => 0,
         };
-        let time = UtcNanos(slot.midnight.0.saturating_add(sink.last_ns));
-        self.out.tell_touched(slot, time, ingress);
+        let time = sink.time();
+        self.out.tell_touched(channel.books(), slot.first, slot.id, time, ingress);
         work
     }
 
@@ -469,215 +462,11 @@ impl<O: Outbound> Core<O> {
         let mut channels = Vec::with_capacity(self.channels.len());
         for ChannelSlot { id, channel, .. } in &self.channels {
             let of = |index| BookSnapshot::of(channel.books(), index, *id);
-            books.extend(channel.books().indices().map(of));
-            let counts = channel.counts();
-            channels.push(ChannelSnapshot {
-                id: *id,
-                state: channel.arbiter().state(),
-                next_sequence: channel.arbiter().next_sequence(),
-                gaps: channel.arbiter().counts().gaps,
-                messages: counts.messages,
-                errors: counts.packet_errors + counts.message_errors + counts.misfits,
-            });
+            books.extend(channel.book_indices().map(of));
+            channels.push(channel.snapshot(*id));
         }
         books.sort_by_key(|book| (book.symbol, book.channel));
-        let digest = digest_of(self.channels.iter().map(|slot| slot.channel.books()));
+        let digest = digest_of(self.channels.iter().map(|slot| &slot.channel));
         BooksSnapshot { books, channels, digest }
-    }
-}
-
-impl<O: Outbound> Out<O> {
-    #[inline]
-    fn touch(&mut self, place: usize) {
-        if !self.instruments[place].is_touched {
-            self.instruments[place].is_touched = true;
-            self.touched.push(place);
-        }
-    }
-
-    /// Tells what the datagram in hand changed: risk the best bids and offers, then strategies. A book that may be wrong has
-    /// no prices.
-    #[inline]
-    fn tell_touched(&mut self, slot: &ChannelSlot, time: UtcNanos, ingress: Nanos) {
-        let books = slot.channel.books();
-        while let Some(place) = self.touched.pop() {
-            let instrument = &mut self.instruments[place];
-            instrument.is_touched = false;
-            let Ok(book) = u16::try_from(place - slot.first).map(BookIndex) else { continue };
-            let best = if books.is_stale(book) { Best::default() } else { books.best(book) };
-            if best != instrument.best {
-                instrument.best = best;
-                let price = |side: Option<(Price, u64)>| side.map(|(price, _)| price);
-                self.references.price(
-                    place,
-                    ReferencePrice {
-                        bid_px: price(best.bid),
-                        offer_px: price(best.ask),
-                        ingress_time: ingress,
-                        security_id: instrument.config.id,
-                        channel_id: slot.id,
-                    },
-                );
-            }
-            self.publisher.tell(place, books, time);
-        }
-    }
-}
-
-/// What one channel's messages do to what goes out.
-struct Sink<'a, O> {
-    out: &'a mut Out<O>,
-    first: usize,
-    count: usize,
-    midnight: UtcNanos,
-    /// Time of the last message.
-    last_ns: u64,
-}
-
-impl<O: Outbound> Sink<'_, O> {
-    /// The instrument's place, if the book is one's.
-    #[inline]
-    fn place(&self, book: BookIndex) -> Option<usize> {
-        (book.index() < self.count).then_some(self.first + book.index())
-    }
-
-    #[inline]
-    fn touch(&mut self, book: BookIndex) {
-        if let Some(place) = self.place(book) {
-            self.out.touch(place);
-        }
-    }
-
-    fn time(&self) -> UtcNanos {
-        UtcNanos(self.midnight.0.saturating_add(self.last_ns))
-    }
-
-    fn execution(&mut self, execution: &Execution) {
-        if execution.printable {
-            let Execution { price, shares, resting, match_number, .. } = *execution;
-            self.trade(execution.book, price, shares, resting, match_number);
-        }
-    }
-
-    fn trade(
-        &mut self,
-        book: BookIndex,
-        last_px: Price,
-        last_qty: u32,
-        aggressor_side: Side,
-        trade_id: u64,
-    ) {
-        let Some(place) = self.place(book) else { return };
-        let security_id = self.out.instruments[place].config.id;
-        let transact_time = self.time();
-        self.out.publisher.trade(
-            place,
-            Trade {
-                rpt_seq: 0,
-                transact_time,
-                last_px,
-                trade_id,
-                last_qty,
-                security_id,
-                aggressor_side,
-            },
-        );
-    }
-
-    fn status(&mut self, book: BookIndex, status: TradingStatus) {
-        let Some(place) = self.place(book) else { return };
-        let security_id = self.out.instruments[place].config.id;
-        let transact_time = self.time();
-        self.out.publisher.status(
-            place,
-            SecurityStatus {
-                rpt_seq: 0,
-                transact_time,
-                security_id,
-                security_trading_status: status,
-            },
-        );
-        // Told with the book, when the datagram is done.
-        self.out.touch(place);
-    }
-
-    fn refused(&mut self, refusal: &Refusal) {
-        if let Some(book) = refusal.book {
-            self.touch(book);
-        }
-    }
-
-    /// A message that is about no displayed order.
-    fn other(&mut self, books: &Books, message: &Message) {
-        match message {
-            Message::Trade(m) => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    self.trade(book, m.price, m.shares, m.side, m.match_number);
-                }
-            }
-            Message::CrossTrade(m) if m.shares > 0 => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    // A cross has no side; `P` always says buy, and so does this.
-                    let shares = u32::try_from(m.shares).unwrap_or(u32::MAX);
-                    self.trade(book, m.price, shares, Side::Buy, m.match_number);
-                }
-            }
-            Message::TradingAction(m) => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    self.status(book, m.status);
-                }
-            }
-            Message::SystemEvent(_)
-            | Message::StockDirectory(_)
-            | Message::AddOrder(_)
-            | Message::OrderExecuted(_)
-            | Message::OrderExecutedWithPrice(_)
-            | Message::OrderCancel(_)
-            | Message::OrderDelete(_)
-            | Message::OrderReplace(_)
-            | Message::CrossTrade(_)
-            | Message::BrokenTrade(_)
-            | Message::RegShoRestriction(_)
-            | Message::ParticipantPosition(_)
-            | Message::MwcbDeclineLevel(_)
-            | Message::MwcbStatus(_)
-            | Message::QuotingPeriod(_)
-            | Message::LuldCollar(_)
-            | Message::OperationalHalt(_)
-            | Message::Imbalance(_)
-            | Message::RetailInterest(_)
-            | Message::CapitalRaise(_) => {}
-        }
-    }
-}
-
-impl<O: Outbound> FeedSink for Sink<'_, O> {
-    #[inline]
-    fn on_event(&mut self, _: &Books, event: &OrderEvent, outcome: &Result<Effect, Refusal>) {
-        self.last_ns = event.time_ns;
-        match outcome {
-            Ok(Effect::Changed(book)) => self.touch(*book),
-            Ok(Effect::Executed(execution)) => {
-                self.touch(execution.book);
-                self.execution(execution);
-            }
-            Ok(Effect::None) => {}
-            Err(refusal) => self.refused(refusal),
-        }
-    }
-
-    #[cold]
-    fn on_message(&mut self, books: &Books, message: &Message, outcome: &Result<Effect, Refusal>) {
-        self.last_ns = message.head().time_ns;
-        match outcome {
-            Ok(_) => self.other(books, message),
-            Err(refusal) => self.refused(refusal),
-        }
-    }
-
-    fn on_clear(&mut self, _: &Books) {
-        for place in self.first..self.first + self.count {
-            self.out.touch(place);
-        }
     }
 }

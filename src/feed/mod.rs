@@ -4,14 +4,17 @@
 //!
 //! The agent must not know where its datagrams come from or how strategies are reached.
 
+mod channels;
 mod digest;
 mod levels;
 mod line;
 mod order_table;
+mod out;
 mod publish;
 mod reference;
 mod snapshot;
 mod tally;
+mod view;
 
 pub mod agent;
 pub mod arbiter;
@@ -29,6 +32,7 @@ pub mod soupbintcp;
 pub mod window;
 
 pub use agent::{ChannelConfig, ChannelRecovery, FeedAgent, FeedConfig, InstrumentConfig};
+pub use channels::ProtocolSettings;
 pub use digest::BookDigest;
 pub use line::LineCounts;
 pub use publish::{DEPTH_MAX, MarketDataStreams, SnapshotStream};

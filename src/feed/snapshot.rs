@@ -1,6 +1,7 @@
 //! A copy of all books at one moment, for comparing after a run.
 
-use crate::feed::book::{BookIndex, Books};
+use crate::feed::book::BookIndex;
+use crate::feed::view::{AnyBooks, BookView};
 use crate::types::{ChannelId, FeedState, Price, Side, Symbol};
 
 /// One price level.
@@ -10,7 +11,7 @@ pub struct LevelSnapshot {
     pub price: Price,
     /// Shares of all its orders.
     pub shares: u64,
-    /// How many orders those are.
+    /// How many orders those are; 0 where the exchange does not tell.
     pub orders: u32,
 }
 
@@ -25,24 +26,32 @@ pub struct BookSnapshot {
     pub bids: Vec<LevelSnapshot>,
     /// Offers, best first.
     pub asks: Vec<LevelSnapshot>,
-    /// Orders on both sides.
+    /// Orders on both sides; 0 where the exchange does not tell.
     pub orders: u32,
     /// Whether it may differ from the exchange's.
     pub is_stale: bool,
 }
 
 impl BookSnapshot {
-    pub(super) fn of(books: &Books, index: BookIndex, channel: ChannelId) -> BookSnapshot {
+    /// The book at `index`; one in transition has no levels.
+    pub(super) fn of(books: AnyBooks<'_>, index: BookIndex, channel: ChannelId) -> BookSnapshot {
         let levels = |side| {
-            let levels = books.levels(index, side);
-            levels.map(|(price, shares, orders)| LevelSnapshot { price, shares, orders }).collect()
+            let mut levels = Vec::new();
+            books.each_level(index, side, usize::MAX, |price, shares, orders| {
+                levels.push(LevelSnapshot { price, shares, orders });
+            });
+            levels
+        };
+        let (symbol, orders) = match books {
+            AnyBooks::Itch(books) => (books.symbol(index), books.order_count(index)),
+            AnyBooks::Iex(books) => (books.symbol(index), 0),
         };
         BookSnapshot {
-            symbol: books.symbol(index),
+            symbol,
             channel,
             bids: levels(Side::Buy),
             asks: levels(Side::Sell),
-            orders: books.order_count(index),
+            orders,
             is_stale: books.is_stale(index),
         }
     }

@@ -1,6 +1,8 @@
 //! The feed's counters: totals over its channels.
 
 use crate::feed::channel::Channel;
+use crate::feed::channels::{AnyChannel, misfits};
+use crate::feed::iex::IexChannel;
 use crate::feed::line::LineCounts;
 use crate::feed::recovery::RecoveryCounts;
 use crate::telemetry::{Counter, Registry};
@@ -147,20 +149,43 @@ impl Tally {
     /// Sets every counter to the total over `channels`. A few stores; neither allocates nor blocks.
     pub(super) fn set<'a>(
         &self,
-        channels: impl Iterator<Item = &'a Channel> + Clone,
+        channels: impl Iterator<Item = &'a AnyChannel> + Clone,
         unknown_channels: u64,
         drops: u64,
     ) {
+        let itch = channels.clone().filter_map(AnyChannel::itch);
+        let iex = channels.clone().filter_map(AnyChannel::iex);
+        let total = |of_itch: fn(&Channel) -> u64, of_iex: fn(&IexChannel) -> u64| -> u64 {
+            itch.clone().map(of_itch).chain(iex.clone().map(of_iex)).fold(0, u64::saturating_add)
+        };
+        self.packets.set(total(|c| c.counts().packets, |c| c.counts().packets));
+        self.messages.set(total(|c| c.counts().messages, |c| c.counts().messages));
+        self.packet_errors
+            .set(total(|c| c.counts().packet_errors, |c| c.counts().refused_packets()));
+        self.message_errors
+            .set(total(|c| c.counts().message_errors, |c| c.counts().message_errors));
+        self.misfits.set(total(|c| c.counts().misfits, misfits));
+        self.gaps.set(total(|c| c.arbiter().counts().gaps, |c| c.sequence().counts().gaps));
+        self.missing
+            .set(total(|c| c.arbiter().counts().missing, |c| c.sequence().counts().missing));
+        self.duplicates
+            .set(total(|c| c.arbiter().counts().duplicates, |c| c.sequence().counts().duplicates));
+        self.session_changes.set(total(
+            |c| c.arbiter().counts().session_changes,
+            |c| c.sequence().counts().session_changes,
+        ));
+        self.unknown_channels.set(unknown_channels);
+        self.drops.set(drops);
+        let current = channels.filter(|c| c.state() == FeedState::Current).count();
+        self.current_channels.set(u64::try_from(current).unwrap_or(u64::MAX));
+        self.set_itch(itch);
+    }
+
+    /// Sets what only channels of ITCH have: orders, what each line brought, and recovery.
+    fn set_itch<'a>(&self, channels: impl Iterator<Item = &'a Channel> + Clone) {
         let total = |number: fn(&Channel) -> u64| -> u64 {
             channels.clone().map(number).fold(0, u64::saturating_add)
         };
-        self.packets.set(total(|c| c.counts().packets));
-        self.messages.set(total(|c| c.counts().messages));
-        self.packet_errors.set(total(|c| c.counts().packet_errors));
-        self.message_errors.set(total(|c| c.counts().message_errors));
-        self.misfits.set(total(|c| c.counts().misfits));
-        self.gaps.set(total(|c| c.arbiter().counts().gaps));
-        self.missing.set(total(|c| c.arbiter().counts().missing));
         self.recovered.set(total(|c| c.arbiter().counts().recovered));
         self.reordered.set(total(|c| c.arbiter().counts().reordered));
         self.retransmitted.set(total(|c| c.arbiter().counts().retransmitted));
@@ -175,13 +200,8 @@ impl Tally {
             let counts = channels.clone().map(|c| number(&c.recovery_counts()));
             counts.fold(0, u64::saturating_add)
         });
-        self.duplicates.set(total(|c| c.arbiter().counts().duplicates));
-        self.session_changes.set(total(|c| c.arbiter().counts().session_changes));
-        self.unknown_channels.set(unknown_channels);
-        self.drops.set(drops);
         self.spills.set(total(|c| c.books().spills_and_refills().0));
         let orders = total(|c| u64::try_from(c.books().order_count_total()).unwrap_or(u64::MAX));
         self.orders.set(orders);
-        self.current_channels.set(total(|c| u64::from(c.arbiter().state() == FeedState::Current)));
     }
 }

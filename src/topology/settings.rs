@@ -9,10 +9,14 @@ use crate::feed::arbiter::{Join, Ordering};
 use crate::feed::book::BooksConfig;
 use crate::feed::channel::ChannelSettings;
 use crate::feed::glimpse::SnapshotSettings;
+use crate::feed::iex::tp::StreamId;
+use crate::feed::iex::{self, Feed, IexSettings};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::rerequest::RerequestSettings;
 use crate::feed::soupbintcp::Login;
-use crate::feed::{ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument};
+use crate::feed::{
+    ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument, ProtocolSettings,
+};
 use crate::host::Wants;
 use crate::journal::JournalConfig;
 use crate::ring::{Backing, RingConfig};
@@ -38,6 +42,8 @@ const SESSION_RETRY_NS: u64 = 1_000_000_000;
 
 /// Messages a packet has at most, for the size of a channel's reorder window: no ITCH message is shorter than 12 bytes.
 const WINDOW_PACKET_MESSAGES: u32 = 128;
+/// The only stream there is of DEEP, and of TOPS (both specifications, "Protocol Identification on IEX-TP").
+const IEX_STREAM: StreamId = StreamId(1);
 /// The longest wait between two attempts to get a snapshot.
 const SNAPSHOT_RETRY_NS_MAX: u64 = 60_000_000_000;
 
@@ -198,24 +204,13 @@ pub(super) fn journal(config: &Config, digest: [u8; 32]) -> JournalConfig {
 
 /// The market data agent. The day it is at each exchange `now` is the one its times count in.
 pub(super) fn feed(config: &Config, now: UtcNanos) -> FeedConfig {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let limits = |channel: &config::Channel| BooksConfig {
-        books_max: config.instruments.iter().filter(|i| i.channel == channel.id).count().max(1),
-        orders_max: count(config.feed.max_orders),
-        levels_max: count(config.feed.max_levels),
-        follow_all_symbols: false,
-    };
     FeedConfig {
         channels: config
             .channels
             .iter()
             .map(|channel| ChannelConfig {
                 id: channel.id,
-                settings: ChannelSettings {
-                    join: Join::First,
-                    stale_after_ns: u64::from(channel.stale_after_ms) * 1_000_000,
-                    books: limits(channel),
-                },
+                settings: protocol(config, channel),
                 midnight: now.midnight(channel.utc_offset_minutes),
             })
             .collect(),
@@ -232,6 +227,31 @@ pub(super) fn feed(config: &Config, now: UtcNanos) -> FeedConfig {
             .collect(),
         poll_budget: config.feed.poll_budget,
         status_interval_ns: FEED_STATUS_NS,
+    }
+}
+
+/// What a channel carries, and room for its books.
+fn protocol(config: &Config, channel: &config::Channel) -> ProtocolSettings {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let levels_max = count(config.feed.max_levels);
+    let books_max = config.instruments.iter().filter(|i| i.channel == channel.id).count().max(1);
+    let (join, stale_after_ns) = (Join::First, u64::from(channel.stale_after_ms) * 1_000_000);
+    let iex = |feed, levels_max| IexSettings {
+        feed,
+        stream: IEX_STREAM,
+        join,
+        stale_after_ns,
+        books: iex::BooksConfig { levels_max, books_max, follow_all_symbols: false },
+    };
+    match channel.protocol {
+        config::Protocol::Itch50 => {
+            let orders_max = count(config.feed.max_orders);
+            let books =
+                BooksConfig { books_max, orders_max, levels_max, follow_all_symbols: false };
+            ChannelSettings { join, stale_after_ns, books }.into()
+        }
+        config::Protocol::IexDeep => iex(Feed::Deep, levels_max).into(),
+        config::Protocol::IexTops => iex(Feed::Tops, 1).into(),
     }
 }
 
@@ -326,6 +346,31 @@ pub(super) fn wants(config: &Config, plan: &Plan) -> Wants {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_of_iex_has_room_for_its_instruments() {
+        let channel = |protocol| {
+            format!(
+                "[feed]\nmax_levels = 100\n[[channel]]\nid = 1\nname = \"c\"\nsource = \"capture\"\nfile = \"day.pcap\"\n\
+                 pace = \"fast\"\nstale_after_ms = 3000\nprotocol = \"{protocol}\"\n"
+            )
+        };
+        for (protocol, feed_of, levels_max) in
+            [("iex_deep", Feed::Deep, 100), ("iex_tops", Feed::Tops, 1)]
+        {
+            let config = Config::from_toml("x.toml", &channel(protocol));
+            let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+            let expected = IexSettings {
+                feed: feed_of,
+                stream: StreamId(1),
+                join: Join::First,
+                stale_after_ns: 3_000_000_000,
+                books: iex::BooksConfig { levels_max, books_max: 1, follow_all_symbols: false },
+            };
+            assert_eq!(feed(&config, UtcNanos(0)).channels[0].settings, expected.into());
+            assert!(!recovery(&config.channels[0]).has_server());
+        }
+    }
 
     #[test]
     fn each_channel_counts_from_its_own_midnight() {

@@ -240,7 +240,11 @@ pub fn config(stocks: u16) -> FeedConfig {
         lot: 100,
     };
     FeedConfig {
-        channels: vec![ChannelConfig { id: CHANNEL, settings, midnight: MIDNIGHT }],
+        channels: vec![ChannelConfig {
+            id: CHANNEL,
+            settings: settings.into(),
+            midnight: MIDNIGHT,
+        }],
         instruments: (1..=stocks).map(instrument).collect(),
         poll_budget: 1,
         status_interval_ns: 10_000,

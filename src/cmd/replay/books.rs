@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufWriter;
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::cmd::replay::cut::{Before, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
+use crate::cmd::replay::protocol::{Choice, Found};
 use crate::cmd::replay::report::{BookLine, ReplayReport};
 use crate::cmd::replay::stopwatch::{Measured, Stopwatch};
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
 use crate::feed::arbiter::Join;
-use crate::feed::book::{BookIndex, Books, BooksConfig, digest_of};
-use crate::feed::channel::{Channel, ChannelCounts, ChannelSettings};
-use crate::feed::itch50::TYPES;
+use crate::feed::book::{Best, BooksConfig};
+use crate::feed::channel::{ChannelCounts, ChannelSettings};
+use crate::feed::iex::tp::StreamId;
+use crate::feed::iex::{self, Feed, IexChannel, IexSettings};
 use crate::feed::moldudp64::{self, Session};
 use crate::feed::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
 use crate::net::capture::Capture;
@@ -37,20 +40,27 @@ pub struct Outcome {
     pub report: ReplayReport,
     /// What all channels took in.
     pub totals: ChannelCounts,
+    /// What its datagrams and its messages are.
+    pub protocol: (&'static str, &'static str),
     /// What went wrong on the way.
     pub complaints: Vec<String>,
 }
 
-/// Plays `recording` through a feed agent until its end or until `is_stopped`, and writes latencies to `hlog`.
+/// Plays what was chosen of `recording` through a feed agent until its end or until `is_stopped`, and writes latencies to `hlog`.
 pub fn replay(
     recording: AnyRecording,
+    choice: Choice,
     args: &ReplayArgs,
     is_stopped: &AtomicBool,
     hlog: Option<File>,
 ) -> Outcome {
     let clock = Clock::start();
     let mut complaints = Vec::new();
-    let plan = Plan::of(&recording, args);
+    let protocol = match choice {
+        Choice::Itch(_) => ("MoldUDP64", "ITCH 5.0"),
+        Choice::Iex(_) => ("IEX-TP of DEEP 1.0 or TOPS 1.6", "of either"),
+    };
+    let plan = Plan::of(&recording, &choice, args);
     let config = plan.config(args);
     let window = Window::new(recording, args.from, args.until, Before::AtOnce);
     let mut player = Player::new(Rounds::new(window), args.speed.0, args.rounds);
@@ -102,32 +112,42 @@ pub fn replay(
     }
     let complete = recording.defect().is_none() && agent.is_over();
     let (report, totals) = report(&agent, complete, elapsed_ns);
-    Outcome { report, totals, complaints }
+    Outcome { report, totals, protocol, complaints }
+}
+
+/// What a channel is planned to be.
+enum Planned {
+    /// ITCH, with at most so many bytes of payload.
+    Itch(u64),
+    /// IEX.
+    Iex(Feed, StreamId),
 }
 
 /// Which destination is which line of which channel.
 struct Plan {
-    routes: Vec<(std::net::SocketAddrV4, ChannelId, u8)>,
-    /// The most bytes of payload by channel.
-    bytes: Vec<u64>,
+    routes: Vec<(SocketAddrV4, ChannelId, u8)>,
+    channels: Vec<Planned>,
 }
 
 impl Plan {
-    fn of(recording: &AnyRecording, args: &ReplayArgs) -> Plan {
-        match recording {
-            AnyRecording::Capture(recording) => Plan::of_capture(recording.capture()),
-            AnyRecording::File(file) => Plan {
-                routes: file_route(recording),
-                bytes: vec![file.bytes_max().min(38 * u64::from(args.orders_max))],
-            },
+    fn of(recording: &AnyRecording, choice: &Choice, args: &ReplayArgs) -> Plan {
+        match (recording, choice) {
+            (AnyRecording::Capture(recording), Choice::Itch(flows)) => {
+                Plan::of_capture(recording.capture(), flows)
+            }
+            (AnyRecording::File(file), Choice::Itch(_)) => {
+                let bytes = file.bytes_max().min(38 * u64::from(args.orders_max));
+                Plan { routes: file_route(recording), channels: vec![Planned::Itch(bytes)] }
+            }
+            (_, Choice::Iex(flows)) => Plan::of_iex(flows),
         }
     }
 
     /// A channel for each session there is.
-    fn of_capture(capture: &Capture) -> Plan {
+    fn of_capture(capture: &Capture, flows: &[SocketAddrV4]) -> Plan {
         let mut sessions: Vec<(Option<Session>, u64, u8)> = Vec::new();
         let mut routes = Vec::new();
-        for &flow in capture.flows() {
+        for &flow in flows {
             let session = capture
                 .first_to(flow)
                 .and_then(|payload| moldudp64::parse(payload).ok())
@@ -143,24 +163,48 @@ impl Plan {
             };
             let (_, all_bytes, lines) = &mut sessions[place];
             *all_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
-            let channel = ChannelId(u32::try_from(place).unwrap_or(u32::MAX));
-            routes.push((flow, channel, *lines));
+            routes.push((flow, channel_id(place), *lines));
             *lines = lines.saturating_add(1);
         }
-        Plan { routes, bytes: sessions.iter().map(|&(_, bytes, _)| bytes).collect() }
+        let channels = sessions.iter().map(|&(_, bytes, _)| Planned::Itch(bytes));
+        Plan { routes, channels: channels.collect() }
+    }
+
+    /// A channel for each stream of each feed. What is none of them goes to the first, which counts it as refused.
+    fn of_iex(flows: &[(SocketAddrV4, Found)]) -> Plan {
+        let mut streams: Vec<(Feed, StreamId)> = Vec::new();
+        let mut routes = Vec::new();
+        for &(flow, found) in flows {
+            let place = match found {
+                Found::Iex(feed, stream) => {
+                    let known = streams.iter().position(|&known| known == (feed, stream));
+                    known.unwrap_or_else(|| {
+                        streams.push((feed, stream));
+                        streams.len() - 1
+                    })
+                }
+                Found::Itch(_) | Found::OtherIex(_) | Found::Nothing => 0,
+            };
+            routes.push((flow, channel_id(place), 0));
+        }
+        let channels = streams.iter().map(|&(feed, stream)| Planned::Iex(feed, stream));
+        Plan { routes, channels: channels.collect() }
     }
 
     fn config(&self, args: &ReplayArgs) -> FeedConfig {
-        let ids = || (0..self.bytes.len()).filter_map(|place| u32::try_from(place).ok());
-        let channels = ids().zip(&self.bytes).map(|(id, &bytes)| ChannelConfig {
-            id: ChannelId(id),
-            settings: settings(args, bytes),
+        let ids = || (0..self.channels.len()).map(channel_id);
+        let channels = ids().zip(&self.channels).map(|(id, planned)| ChannelConfig {
+            id,
+            settings: match *planned {
+                Planned::Itch(bytes) => settings(args, bytes).into(),
+                Planned::Iex(feed, stream) => iex_settings(args, feed, stream).into(),
+            },
             midnight: UtcNanos(0),
         });
         let mut instruments = Vec::new();
         // A symbol that is named twice has one book.
         let symbols: BTreeSet<Symbol> = args.symbols.iter().copied().collect();
-        for channel in ids().map(ChannelId) {
+        for channel in ids() {
             for &symbol in &symbols {
                 let id = u32::try_from(instruments.len()).unwrap_or(u32::MAX);
                 let (tick, lot) = (Price::from_itch4(1), 1);
@@ -182,7 +226,11 @@ impl Plan {
     }
 }
 
-fn file_route(recording: &AnyRecording) -> Vec<(std::net::SocketAddrV4, ChannelId, u8)> {
+fn channel_id(place: usize) -> ChannelId {
+    ChannelId(u32::try_from(place).unwrap_or(u32::MAX))
+}
+
+fn file_route(recording: &AnyRecording) -> Vec<(SocketAddrV4, ChannelId, u8)> {
     recording.flows().iter().map(|&flow| (flow, ChannelId(0), 0)).collect()
 }
 
@@ -204,6 +252,26 @@ fn settings(args: &ReplayArgs, bytes: u64) -> ChannelSettings {
     }
 }
 
+/// Price levels of one side of a book of DEEP there is room for, 16 bytes each.
+const IEX_LEVELS_MAX: usize = 1_024;
+
+fn iex_settings(args: &ReplayArgs, feed: Feed, stream: StreamId) -> IexSettings {
+    IexSettings {
+        feed,
+        stream,
+        join: Join::First,
+        stale_after_ns: u64::MAX,
+        books: iex::BooksConfig {
+            levels_max: match feed {
+                Feed::Deep => IEX_LEVELS_MAX,
+                Feed::Tops => 1,
+            },
+            books_max: usize::from(args.symbols_max).max(args.symbols.len()),
+            follow_all_symbols: args.symbols.is_empty(),
+        },
+    }
+}
+
 fn report(
     agent: &FeedAgent<Source, MemoryPublication>,
     complete: bool,
@@ -215,15 +283,25 @@ fn report(
     for (_, channel) in agent.channels() {
         add_counts(&mut totals, channel.counts());
         gaps += channel.arbiter().counts().gaps;
-        add_books(&mut books, channel);
+        let all = channel.books();
+        for index in all.indices() {
+            let line = line(all.best(index), all.order_count(index));
+            add_book(&mut books, all.symbol(index), line);
+        }
+    }
+    for (_, channel) in agent.iex_channels() {
+        add_iex_counts(&mut totals, channel);
+        gaps += channel.sequence().counts().gaps;
+        let all = channel.books();
+        for index in all.indices() {
+            let levels = u32::try_from(all.level_count(index)).unwrap_or(u32::MAX);
+            add_book(&mut books, all.symbol(index), line(all.best(index), levels));
+        }
     }
     // Those of the recording, however they were handed on.
     totals.packets = agent.source().source().handed_count();
-    let messages_by_type = TYPES
-        .iter()
-        .map(|&(letter, _)| (char::from(letter), totals.by_type[usize::from(letter)]))
-        .filter(|&(_, count)| count > 0)
-        .collect();
+    let by_letter = (0..=u8::MAX).map(char::from).zip(totals.by_type);
+    let messages_by_type = by_letter.filter(|&(_, count)| count > 0).collect();
     let report = ReplayReport {
         packets: totals.packets,
         messages: totals.messages,
@@ -233,7 +311,7 @@ fn report(
         complete,
         elapsed_ns,
         books,
-        digest: format!("{:016x}", digest_of(agent.books().map(|(_, books)| books))),
+        digest: format!("{:016x}", agent.digest()),
     };
     (report, totals)
 }
@@ -248,21 +326,29 @@ fn add_counts(totals: &mut ChannelCounts, counts: &ChannelCounts) {
     }
 }
 
-fn add_books(books: &mut BTreeMap<String, BookLine>, channel: &Channel) {
-    for index in channel.books().indices() {
-        let symbol = channel.books().symbol(index).to_string();
-        // Two channels with the same symbol are two venues' books: the later ones get a number.
-        let same = |n: &usize| match n {
-            0 => symbol.clone(),
-            n => format!("{symbol}/{}", n + 1),
-        };
-        let name = (0..).map(|n| same(&n)).find(|name| !books.contains_key(name));
-        books.insert(name.unwrap_or_default(), line(channel.books(), index));
+fn add_iex_counts(totals: &mut ChannelCounts, channel: &IexChannel) {
+    let counts = channel.counts();
+    let books = channel.books().counts();
+    totals.messages += counts.messages;
+    totals.packet_errors += counts.refused_packets();
+    totals.message_errors += counts.message_errors;
+    totals.misfits += books.overflows + books.books_full;
+    for (total, count) in totals.by_type.iter_mut().zip(counts.by_type) {
+        *total += count;
     }
 }
 
-fn line(books: &Books, index: BookIndex) -> BookLine {
-    let best = books.best(index);
+/// Two channels with the same symbol are two venues' books: the later ones get a number.
+fn add_book(books: &mut BTreeMap<String, BookLine>, symbol: Symbol, line: BookLine) {
+    let same = |n: usize| match n {
+        0 => symbol.to_string(),
+        n => format!("{symbol}/{}", n + 1),
+    };
+    let name = (0..).map(same).find(|name| !books.contains_key(name));
+    books.insert(name.unwrap_or_default(), line);
+}
+
+fn line(best: Best, orders: u32) -> BookLine {
     let price = |side: Option<(Price, u64)>| side.map(|(price, _)| price.to_string());
     let shares = |side: Option<(Price, u64)>| side.map(|(_, shares)| shares);
     BookLine {
@@ -270,6 +356,6 @@ fn line(books: &Books, index: BookIndex) -> BookLine {
         bid_qty: shares(best.bid),
         ask_price: price(best.ask),
         ask_qty: shares(best.ask),
-        orders: books.order_count(index),
+        orders,
     }
 }

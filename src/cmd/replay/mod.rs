@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 mod books;
 mod cut;
 mod file;
+mod protocol;
 mod report;
 mod stopwatch;
 mod values;
@@ -27,6 +28,7 @@ use crate::types::{Nanos, Symbol};
 
 pub use cut::{Before, OnlySymbols, Rounds, Window};
 pub use file::{AnyRecording, MessageFile, Packing};
+pub use protocol::Protocol;
 pub use report::{BookLine, ReplayReport};
 pub use stopwatch::{Measured, Stopwatch};
 pub use values::{Destinations, Moment, Pace, Percent};
@@ -39,6 +41,7 @@ Examples:
   postern replay day.pcap                   what is in a capture, and the best bid and offer it ends with
   postern replay day.pcap.gz --output json  the same for scripts
   postern replay 01302020.NASDAQ_ITCH50.gz  the exchange's own file of a day
+  postern replay deep.pcap.gz               the same of IEX: DEEP and TOPS are told apart from ITCH by themselves
   postern replay day.pcap --output json | jq -r .digest
                                             one number to compare two runs by
   postern replay day.pcap --hlog day.hlog && postern hist day.hlog
@@ -50,9 +53,10 @@ Examples:
   postern replay day.itch --to udp://239.1.1.1:5000 --from 09:30:00 --speed 10 --loop 0 --loss 1 --seed 7
                                             from the opening bell at ten times the pace, losing 1 % of the packets, for ever
 
-The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64) or BinaryFILE (ITCH 5.0 messages behind their lengths),
-each also as gzip; a BinaryFILE may be of any size. Destinations that carry the same session are taken as lines of one
-channel. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
+The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64, or DEEP 1.0 or TOPS 1.6 over IEX-TP) or BinaryFILE (ITCH
+5.0 messages behind their lengths), each also as gzip; a BinaryFILE may be of any size. Destinations that carry the same
+session, or stream of IEX, are taken as lines of one channel. IEX tells of price levels and not of orders: `orders` of a
+book is then the number of its levels; --hlog, --loop and times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
 ends a replay with the report so far. The exit status is not 0 if a part of the file could not be read; `complete` is
 false in the JSON if it breaks off.")]
 pub struct ReplayArgs {
@@ -61,7 +65,10 @@ pub struct ReplayArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
     pub output: Output,
-    /// The most orders that can be open at once on a channel: 64 to 128 bytes of memory each. Fewer are made room for
+    /// Which protocol it is of; destinations of others are then left out
+    #[arg(long, value_enum, default_value = "auto")]
+    pub protocol: Protocol,
+    /// The most orders that can be open at once on a channel of ITCH: 64 to 128 bytes of memory each. Fewer are made room for
     /// where the recording cannot hold as many
     #[arg(long, default_value_t = 4_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub orders_max: u32,
@@ -116,6 +123,7 @@ impl ReplayArgs {
         ReplayArgs {
             file: file.to_owned(),
             output: Output::Text,
+            protocol: Protocol::Auto,
             orders_max: 4_000_000,
             symbols_max: 20_000,
             speed: Pace::UNPACED,
@@ -161,6 +169,8 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
     let recording = AnyRecording::open(&args.file, packing).map_err(|error| error.to_string())?;
     let (printed, mut complaints) = match args.to {
         Some(to) => {
+            args.protocol.check_unused()?;
+            protocol::check_wire(&recording, args)?;
             let outcome = wire::replay(recording, to, args, is_stopped)
                 .map_err(|error| format!("{}: {error}", args.file.display()))?;
             let printed = match args.output {
@@ -170,15 +180,18 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
             (printed, outcome.complaints)
         }
         None => {
+            let choice = protocol::choose(&recording, args)?;
             let hlog = args.hlog.as_deref().map(create).transpose()?;
-            let mut outcome = books::replay(recording, args, is_stopped, hlog);
+            let mut outcome = books::replay(recording, choice, args, is_stopped, hlog);
             let totals = &outcome.totals;
             if totals.packet_errors + totals.message_errors > 0 {
                 outcome.complaints.push(format!(
-                    "{}: {} datagrams are not MoldUDP64 and {} messages are not ITCH 5.0",
+                    "{}: {} datagrams are not {} and {} messages are not {}",
                     args.file.display(),
                     totals.packet_errors,
-                    totals.message_errors
+                    outcome.protocol.0,
+                    totals.message_errors,
+                    outcome.protocol.1
                 ));
             }
             let printed = match args.output {
@@ -208,11 +221,16 @@ fn complain(complaints: &[String]) -> ExitCode {
 }
 
 /// Plays a recording through a feed agent and says what that gave.
+///
+/// # Panics
+/// If something of `args` does not go with the protocol of the recording, or it has two.
 pub fn replay(
     recording: impl Into<AnyRecording>,
     args: &ReplayArgs,
 ) -> (ReplayReport, ChannelCounts) {
-    let outcome = books::replay(recording.into(), args, &AtomicBool::new(false), None);
+    let recording = recording.into();
+    let choice = protocol::choose(&recording, args).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = books::replay(recording, choice, args, &AtomicBool::new(false), None);
     (outcome.report, outcome.totals)
 }
 

@@ -19,7 +19,7 @@ pub struct BookLine {
     pub ask_price: Option<String>,
     /// Shares at the best offer.
     pub ask_qty: Option<u64>,
-    /// Orders in the book.
+    /// Orders in the book; of IEX, which tells of none, its price levels.
     pub orders: u32,
 }
 
@@ -30,7 +30,7 @@ pub struct ReplayReport {
     pub packets: u64,
     /// Messages.
     pub messages: u64,
-    /// Well-formed messages by ITCH letter.
+    /// Well-formed messages by letter.
     pub messages_by_type: BTreeMap<char, u64>,
     /// Gaps in the sequence.
     pub gaps: u64,

@@ -386,25 +386,39 @@ impl Books {
         self.counts
     }
 
+    /// How many levels there are on both sides of a book, also while it is in transition.
+    ///
+    /// # Panics
+    /// As [`Books::best`].
+    pub fn level_count(&self, book: BookIndex) -> usize {
+        let book = &self.books[book.index()];
+        book.bids.iter().count() + book.asks.iter().count()
+    }
+
     /// The digest ([`BookDigest`]) of these books: each level goes in as one order with the reference number 0, and a book in
     /// transition as it then is. Sorts the places of all books.
     pub fn digest(&self) -> u64 {
-        let mut books: Vec<&Book> = self.books.iter().collect();
-        books.sort_unstable_by_key(|book| book.symbol);
-        let mut digest = BookDigest::new();
-        for book in books {
-            if book.bids.best().is_none() && book.asks.best().is_none() {
-                continue;
-            }
-            digest.book(book.symbol);
-            for side in [Side::Buy, Side::Sell] {
-                for (price, size) in book.side(side).iter() {
-                    digest.order(side, price, size, 0);
-                }
+        digest_of([self])
+    }
+}
+
+/// The digest of the books of several streams; those of one symbol follow each other in the order of the streams.
+pub fn digest_of<'a>(streams: impl IntoIterator<Item = &'a Books>) -> u64 {
+    let mut books: Vec<&Book> = streams.into_iter().flat_map(|stream| &stream.books).collect();
+    books.sort_by_key(|book| book.symbol);
+    let mut digest = BookDigest::new();
+    for book in books {
+        if book.bids.best().is_none() && book.asks.best().is_none() {
+            continue;
+        }
+        digest.book(book.symbol);
+        for side in [Side::Buy, Side::Sell] {
+            for (price, size) in book.side(side).iter() {
+                digest.order(side, price, size, 0);
             }
         }
-        digest.finish()
     }
+    digest.finish()
 }
 
 #[cfg(test)]

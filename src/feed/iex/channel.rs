@@ -97,6 +97,13 @@ impl Default for IexCounts {
     }
 }
 
+impl IexCounts {
+    /// Datagrams that gave nothing: refused, or of another protocol or stream.
+    pub const fn refused_packets(&self) -> u64 {
+        self.packet_errors + self.foreign_packets
+    }
+}
+
 /// Who wants to know what a channel's messages did.
 pub trait IexSink {
     /// `message` was applied to `books`, with this outcome.

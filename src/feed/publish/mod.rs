@@ -19,10 +19,10 @@ mod stream;
 mod told;
 
 use crate::codec::market_data::{ChannelStatus, SecurityStatus, Trade};
-use crate::feed::book::Books;
 use crate::feed::publish::outlet::{Outlet, is_stale};
 use crate::feed::publish::snapshots::Snapshots;
 use crate::feed::publish::told::Room;
+use crate::feed::view::{AnyBooks, BookView};
 use crate::runtime::Fatal;
 use crate::telemetry::Registry;
 use crate::transport::Outbound;
@@ -170,7 +170,7 @@ impl<O: Outbound> Publisher<O> {
 
     /// Tells what the datagram in hand changed of the instrument at `place`.
     #[inline]
-    pub(super) fn tell(&mut self, place: usize, books: &Books, time: UtcNanos) {
+    pub(super) fn tell(&mut self, place: usize, books: &impl BookView, time: UtcNanos) {
         let Publisher { outlets, homes, channels, room, .. } = self;
         for home in &homes[place] {
             outlets[home.outlet].tell(home.member, books, time, channels, room);
@@ -178,9 +178,9 @@ impl<O: Outbound> Publisher<O> {
     }
 
     /// Looks who reads, and sends what waits as far as there is room and the cycle's share goes; returns how many
-    /// messages that was. `books` are those of a channel.
+    /// messages that was. `books` are those of a channel, by place.
     #[inline]
-    pub(super) fn retry<'b>(&mut self, now: Nanos, books: impl Fn(usize) -> &'b Books) -> usize {
+    pub(super) fn retry<'b>(&mut self, now: Nanos, books: impl Fn(usize) -> AnyBooks<'b>) -> usize {
         let Publisher { outlets, homes, channels, room, snapshots, .. } = self;
         // One stream in each cycle: a look costs as much as a message.
         outlets[self.look_next].look(channels);

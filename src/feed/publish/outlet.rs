@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::codec::market_data::{ChannelStatus, SecurityStatus, Trade};
-use crate::feed::book::Books;
 use crate::feed::publish::stream::{Readers, Stream};
 use crate::feed::publish::told::{Listing, Room, Told, send, wanted};
+use crate::feed::view::{AnyBooks, BookView};
 use crate::telemetry::{Counter, Registry};
 use crate::transport::Outbound;
 use crate::types::{FeedState, UtcNanos};
@@ -157,7 +157,7 @@ impl<O: Outbound> Outlet<O> {
     pub(super) fn tell(
         &mut self,
         member: usize,
-        books: &Books,
+        books: &impl BookView,
         time: UtcNanos,
         channels: &[Option<ChannelStatus>],
         room: &mut Room,
@@ -189,7 +189,7 @@ impl<O: Outbound> Outlet<O> {
     #[inline]
     pub(super) fn retry<'b>(
         &mut self,
-        books: &impl Fn(usize) -> &'b Books,
+        books: &impl Fn(usize) -> AnyBooks<'b>,
         channels: &[Option<ChannelStatus>],
         room: &mut Room,
     ) -> usize {
@@ -209,8 +209,8 @@ impl<O: Outbound> Outlet<O> {
         {
             let told = &mut self.told[member];
             let books = books(told.listing.channel);
-            let wanted = wanted(channels, &told.listing, books);
-            if !send(told, &mut self.stream, books, wanted, room, &mut count) {
+            let wanted = wanted(channels, &told.listing, &books);
+            if !send(told, &mut self.stream, &books, wanted, room, &mut count) {
                 self.is_full = true;
                 break;
             }

@@ -2,15 +2,16 @@
 //!
 //! A snapshot is what the readers of the instrument's stream know, with the `RptSeq` up to which they know it: who has the
 //! snapshot and applies what comes after that number knows the same. Where nobody reads that stream it is the book itself.
-//! A book of which a change is told in part, or which is about to be told anew, has its turn in the next round.
+//! A book of which a change is told in part, or which is about to be told anew or in transition, has its turn in the next
+//! round.
 
 use crate::codec::market_data::{ChannelStatus, MarketDataSnapshotFullRefresh, SecurityDefinition};
-use crate::feed::book::Books;
 use crate::feed::publish::ladder::Level;
 use crate::feed::publish::outlet::Outlet;
 use crate::feed::publish::stream::Stream;
 use crate::feed::publish::told::{levels, wanted};
 use crate::feed::publish::{Home, SnapshotStream};
+use crate::feed::view::{AnyBooks, BookView};
 use crate::runtime::Fatal;
 use crate::telemetry::{Counter, Registry};
 use crate::transport::Outbound;
@@ -85,7 +86,7 @@ impl<O: Outbound> Snapshots<O> {
         outlets: &[Outlet<O>],
         homes: &[Vec<Home>],
         channels: &[Option<ChannelStatus>],
-        books: &impl Fn(usize) -> &'b Books,
+        books: &impl Fn(usize) -> AnyBooks<'b>,
     ) -> usize {
         if self.head.is_none() {
             if now < self.next || !self.is_wanted(now, homes.len()) {
@@ -113,7 +114,7 @@ impl<O: Outbound> Snapshots<O> {
         outlet: &Outlet<O>,
         member: usize,
         channels: &[Option<ChannelStatus>],
-        books: &impl Fn(usize) -> &'b Books,
+        books: &impl Fn(usize) -> AnyBooks<'b>,
     ) {
         let told = &outlet.told[member];
         let (listing, stream) = (&told.listing, &outlet.stream);
@@ -127,10 +128,13 @@ impl<O: Outbound> Snapshots<O> {
             self.levels.extend(told.asks.iter().map(|&level| (Side::Sell, level)));
             told.state
         } else {
-            let state = wanted(channels, listing, books);
+            if books.is_in_transition(listing.book) {
+                return;
+            }
+            let state = wanted(channels, listing, &books);
             for side in [Side::Buy, Side::Sell] {
                 if state == Some(BookState::Current) {
-                    levels(books, listing.book, side, self.depth, &mut self.scratch);
+                    levels(&books, listing.book, side, self.depth, &mut self.scratch);
                     self.levels.extend(self.scratch.iter().map(|&level| (side, level)));
                 }
             }

@@ -4,10 +4,11 @@ use crate::codec::market_data::{
     BookStatus, ChannelStatus, ConflationNotice, MarketDataIncrementalRefresh, SecurityDefinition,
     SecurityStatus, TopOfBook,
 };
-use crate::feed::book::{Best, BookIndex, Books};
+use crate::feed::book::{Best, BookIndex};
 use crate::feed::publish::ladder::{self, Change, Level};
 use crate::feed::publish::outlet::is_stale;
 use crate::feed::publish::stream::Stream;
+use crate::feed::view::BookView;
 use crate::transport::Outbound;
 use crate::types::{BookState, ChannelId, InstrumentId, Price, Side, UpdateAction, UtcNanos};
 
@@ -100,7 +101,7 @@ impl Room {
 pub(super) fn wanted(
     channels: &[Option<ChannelStatus>],
     listing: &Listing,
-    books: &Books,
+    books: &impl BookView,
 ) -> Option<BookState> {
     let status = channels[listing.channel]?;
     let is_stale = is_stale(status) || books.is_stale(listing.book);
@@ -112,7 +113,7 @@ pub(super) fn wanted(
 pub(super) fn send<O: Outbound>(
     told: &mut Told,
     stream: &mut Stream<O>,
-    books: &Books,
+    books: &impl BookView,
     wanted: Option<BookState>,
     room: &mut Room,
     count: &mut usize,
@@ -195,15 +196,19 @@ fn send_about<O: Outbound>(
     }
 }
 
-/// Tells how the levels differ from those told; `false` if not all of it went.
+/// Tells how the levels differ from those told; `false` if not all of it went. Of a book in transition nothing is told: the
+/// message that completes it touches it again.
 #[inline]
 fn send_levels<O: Outbound>(
     told: &mut Told,
     stream: &mut Stream<O>,
-    books: &Books,
+    books: &impl BookView,
     room: &mut Room,
     count: &mut usize,
 ) -> bool {
+    if books.is_in_transition(told.listing.book) {
+        return true;
+    }
     room.changes.clear();
     for side in [Side::Buy, Side::Sell] {
         levels(books, told.listing.book, side, room.depth, &mut room.levels);
@@ -281,15 +286,16 @@ fn close<O: Outbound>(told: &mut Told, stream: &mut Stream<O>, count: &mut usize
 /// The best levels of one side, best first, into `into`.
 #[inline]
 pub(super) fn levels(
-    books: &Books,
+    books: &impl BookView,
     book: BookIndex,
     side: Side,
     depth: usize,
     into: &mut Vec<Level>,
 ) {
     into.clear();
-    let all = books.levels(book, side);
-    into.extend(all.take(depth).map(|(price, shares, orders)| Level { price, shares, orders }));
+    books.each_level(book, side, depth, |price, shares, orders| {
+        into.push(Level { price, shares, orders });
+    });
 }
 
 fn top_of_book(told: &Told, best: Best, rpt_seq: u64) -> TopOfBook {

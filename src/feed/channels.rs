@@ -1,0 +1,169 @@
+//! A channel of any protocol: what is asked of all of them. What datagrams do is asked of each protocol's own.
+
+use crate::feed::arbiter::Ordering;
+use crate::feed::book::{self, BookIndex};
+use crate::feed::channel::{Channel, ChannelSettings};
+use crate::feed::iex::{IexChannel, IexSettings, books};
+use crate::feed::recovery::RecoverySettings;
+use crate::feed::snapshot::ChannelSnapshot;
+use crate::feed::view::AnyBooks;
+use crate::types::{ChannelId, FeedState, Nanos, Symbol};
+
+/// A channel's protocol, and how it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolSettings {
+    /// ITCH 5.0 over MoldUDP64.
+    Itch(ChannelSettings),
+    /// DEEP 1.0 or TOPS 1.6 over IEX-TP.
+    Iex(IexSettings),
+}
+
+impl From<ChannelSettings> for ProtocolSettings {
+    fn from(settings: ChannelSettings) -> ProtocolSettings {
+        ProtocolSettings::Itch(settings)
+    }
+}
+
+impl From<IexSettings> for ProtocolSettings {
+    fn from(settings: IexSettings) -> ProtocolSettings {
+        ProtocolSettings::Iex(settings)
+    }
+}
+
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a few of them, and they stay where they are"
+)]
+pub(super) enum AnyChannel {
+    Itch(Channel),
+    Iex(IexChannel),
+}
+
+impl AnyChannel {
+    /// # Panics
+    /// As [`Channel::new`] and [`IexChannel::new`].
+    pub(super) fn new(settings: &ProtocolSettings, symbols: &[Symbol]) -> AnyChannel {
+        match settings {
+            ProtocolSettings::Itch(settings) => AnyChannel::Itch(Channel::new(settings, symbols)),
+            ProtocolSettings::Iex(settings) => AnyChannel::Iex(IexChannel::new(settings, symbols)),
+        }
+    }
+
+    /// The same, recovering what it lost. A stream of IEX takes its lines as they come and has no server.
+    ///
+    /// # Panics
+    /// As [`Channel::with_recovery`], or if there is a server for a stream of IEX.
+    pub(super) fn with_recovery(self, ordering: Ordering, settings: &RecoverySettings) -> Self {
+        match self {
+            AnyChannel::Itch(channel) => {
+                AnyChannel::Itch(channel.with_recovery(ordering, settings))
+            }
+            AnyChannel::Iex(_) => {
+                assert!(!settings.has_server(), "a stream of IEX is not recovered");
+                self
+            }
+        }
+    }
+
+    pub(super) const fn itch(&self) -> Option<&Channel> {
+        match self {
+            AnyChannel::Itch(channel) => Some(channel),
+            AnyChannel::Iex(_) => None,
+        }
+    }
+
+    pub(super) const fn iex(&self) -> Option<&IexChannel> {
+        match self {
+            AnyChannel::Itch(_) => None,
+            AnyChannel::Iex(channel) => Some(channel),
+        }
+    }
+
+    #[inline]
+    pub(super) const fn books(&self) -> AnyBooks<'_> {
+        match self {
+            AnyChannel::Itch(channel) => AnyBooks::Itch(channel.books()),
+            AnyChannel::Iex(channel) => AnyBooks::Iex(channel.books()),
+        }
+    }
+
+    /// Every book's place.
+    pub(super) fn book_indices(&self) -> impl Iterator<Item = BookIndex> + use<> {
+        let count = match self {
+            AnyChannel::Itch(channel) => channel.books().indices().count(),
+            AnyChannel::Iex(channel) => channel.books().indices().count(),
+        };
+        (0..u16::try_from(count).unwrap_or(u16::MAX)).map(BookIndex)
+    }
+
+    /// Its state at `now`.
+    #[inline]
+    pub(super) fn check(&mut self, now: Nanos) -> FeedState {
+        match self {
+            AnyChannel::Itch(channel) => channel.check(now),
+            AnyChannel::Iex(channel) => channel.check(now),
+        }
+    }
+
+    /// Its state as of the last datagram or check.
+    pub(super) const fn state(&self) -> FeedState {
+        match self {
+            AnyChannel::Itch(channel) => channel.arbiter().state(),
+            AnyChannel::Iex(channel) => channel.sequence().state(),
+        }
+    }
+
+    /// Whether it waits for packets out of order or has something to recover.
+    #[inline]
+    pub(super) fn is_in_want(&self) -> bool {
+        match self {
+            AnyChannel::Itch(channel) => channel.waits() || channel.is_recovery_due(),
+            AnyChannel::Iex(_) => false,
+        }
+    }
+
+    pub(super) fn snapshot(&self, id: ChannelId) -> ChannelSnapshot {
+        match self {
+            AnyChannel::Itch(channel) => {
+                let (arbiter, counts) = (channel.arbiter(), channel.counts());
+                ChannelSnapshot {
+                    id,
+                    state: arbiter.state(),
+                    next_sequence: arbiter.next_sequence(),
+                    gaps: arbiter.counts().gaps,
+                    messages: counts.messages,
+                    errors: counts.packet_errors + counts.message_errors + counts.misfits,
+                }
+            }
+            AnyChannel::Iex(channel) => {
+                let (sequence, counts) = (channel.sequence(), channel.counts());
+                ChannelSnapshot {
+                    id,
+                    state: sequence.state(),
+                    next_sequence: sequence.next_sequence(),
+                    gaps: sequence.counts().gaps,
+                    messages: counts.messages,
+                    errors: counts.refused_packets() + counts.message_errors + misfits(channel),
+                }
+            }
+        }
+    }
+}
+
+/// Messages of IEX there was no room for in a book, or for a book.
+pub(super) const fn misfits(channel: &IexChannel) -> u64 {
+    let counts = channel.books().counts();
+    counts.overflows + counts.books_full
+}
+
+/// The digest of all books: of ITCH's where there are no others, of IEX's where there are no others, else a mixture of both.
+pub(super) fn digest_of<'a>(channels: impl Iterator<Item = &'a AnyChannel> + Clone) -> u64 {
+    let itch = || channels.clone().filter_map(AnyChannel::itch).map(Channel::books);
+    let iex = || channels.clone().filter_map(AnyChannel::iex).map(IexChannel::books);
+    match (itch().next(), iex().next()) {
+        (_, None) => book::digest_of(itch()),
+        (None, Some(_)) => books::digest_of(iex()),
+        (Some(_), Some(_)) => book::digest_of(itch()).rotate_left(1) ^ books::digest_of(iex()),
+    }
+}
