@@ -11,6 +11,8 @@
 #![allow(clippy::float_arithmetic, reason = "statistics of timings")]
 #![allow(clippy::print_stdout, reason = "the report of a benchmark")]
 
+#[path = "support/feed.rs"]
+mod feed;
 #[path = "../tests/support/random.rs"]
 mod random;
 mod support;
@@ -19,12 +21,8 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use itch5::messages as peer;
-use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50::{self, OrderEvent, each_event};
-use postern::feed::lookahead::Lookahead;
-use postern::feed::moldudp64::split_block;
+use postern::feed::book::Books;
 use postern::runtime::Clock;
-use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 use random::Random;
 use support::table;
 
@@ -44,79 +42,6 @@ impl Scale {
         let messages = if given("--quick") { 2_000_000 } else { 20_000_000 };
         Scale { messages, symbols: 8_000, rounds: 7 }
     }
-
-    /// The day: length-framed messages.
-    fn day(&self) -> Vec<u8> {
-        let orders = DayConfig::orders_of(self.symbols);
-        let config =
-            DayConfig { messages: self.messages, symbols: self.symbols, orders, seed: 20_200_130 };
-        let mut day = Day::new(config).expect("a day");
-        let mut bytes = Vec::with_capacity(usize::try_from(self.messages).expect("it fits") * 34);
-        let mut message = [0; BUFFER_BYTES];
-        while let Some(length) = day.next_message(&mut message) {
-            bytes.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
-            bytes.extend_from_slice(&message[..length]);
-        }
-        bytes
-    }
-
-    fn books(&self) -> Books {
-        let config = BooksConfig {
-            orders_max: 2 * DayConfig::orders_of(self.symbols) as usize,
-            levels_max: 1_024,
-            books_max: usize::from(self.symbols),
-            follow_all_symbols: true,
-        };
-        Books::new(config, &[])
-    }
-}
-
-/// Hands every message to `take`.
-#[inline]
-fn walk(mut bytes: &[u8], mut take: impl FnMut(&[u8])) {
-    while let Some((message, rest)) = split_block(bytes) {
-        take(message);
-        bytes = rest;
-    }
-}
-
-fn floor(bytes: &[u8]) -> u64 {
-    let mut sum = 0_u64;
-    walk(bytes, |message| sum = sum.wrapping_add(message.len() as u64));
-    sum
-}
-
-/// Every message into a value of its own type.
-fn decode(bytes: &[u8]) -> u64 {
-    let mut sum = 0_u64;
-    walk(bytes, |bytes| {
-        if let Ok(message) = itch50::decode(bytes) {
-            let head = black_box(&message).head();
-            sum = sum.wrapping_add(head.time_ns ^ u64::from(head.locate));
-        }
-    });
-    sum
-}
-
-/// What happens to orders, without a branch on the type.
-fn events(bytes: &[u8]) -> u64 {
-    let fold = |event: &OrderEvent| {
-        event.reference
-            ^ event.second
-            ^ event.time_ns
-            ^ u64::from(event.shares)
-            ^ u64::from(event.price)
-            ^ u64::from(event.locate)
-            ^ event.side as u64
-            ^ event.kind as u64
-    };
-    let mut sum = 0_u64;
-    each_event(bytes, |_, event| {
-        if let Ok(Some(event)) = event {
-            sum = sum.wrapping_add(fold(&event));
-        }
-    });
-    sum
 }
 
 /// The peer's handler: folds the same fields.
@@ -179,40 +104,6 @@ fn peer_decode(bytes: &[u8]) -> u64 {
     handler.0
 }
 
-/// Takes all messages into the books; returns how many did not fit.
-type Builder = fn(&[u8], Books) -> (u64, Books);
-
-/// Each message into the books before the next is looked at, as in a feed whose packets hold one.
-fn one_at_a_time(bytes: &[u8], mut books: Books) -> (u64, Books) {
-    let (mut misfits, mut ahead) = (0, Lookahead::default());
-    let mut rest = bytes;
-    while let Some((message, after)) = split_block(rest) {
-        let block = &rest[..2 + message.len()];
-        ahead.each(block, &mut books, |books, decoded| match decoded.event {
-            Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
-            Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
-        });
-        rest = after;
-    }
-    (misfits, books)
-}
-
-/// All messages as if they were one packet.
-fn look_ahead(bytes: &[u8], mut books: Books) -> (u64, Books) {
-    let mut misfits = 0;
-    Lookahead::default().each(bytes, &mut books, |books, decoded| match decoded.event {
-        Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
-        Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
-    });
-    (misfits, books)
-}
-
-/// A message that is about no displayed order; whether it did not fit.
-#[cold]
-fn other(books: &mut Books, bytes: &[u8]) -> bool {
-    itch50::decode(bytes).map_or(true, |message| books.apply(&message).is_err())
-}
-
 /// Nanoseconds of one cache miss: from pointer to pointer through 8 MiB.
 fn miss_ns(clock: Clock) -> f64 {
     const LINES: usize = (8 << 20) / 64;
@@ -248,7 +139,7 @@ const NAMES: [&str; 6] = [
 fn main() {
     let scale = Scale::from_arguments();
     let clock = Clock::start();
-    let bytes = scale.day();
+    let bytes = feed::day(scale.messages, scale.symbols);
     let mut each: [Vec<f64>; NAMES.len()] = Default::default();
     let mut misses = Vec::new();
     let mut digests = Vec::new();
@@ -260,16 +151,22 @@ fn main() {
             let ns = clock.now().since(start) as f64;
             each[place].push(ns / scale.messages as f64);
         };
-        let decoders: [fn(&[u8]) -> u64; 4] = [floor, decode, events, peer_decode];
+        let decoders: [fn(&[u8]) -> u64; 4] =
+            [feed::walk, feed::decode_messages, feed::decode_events, peer_decode];
         for (place, decoder) in decoders.into_iter().enumerate() {
             timed(place, &mut || {
                 black_box(decoder(black_box(&bytes)));
             });
         }
-        let builders: [Builder; 2] = [one_at_a_time, look_ahead];
+        let builders: [fn(&[u8], &mut Books) -> u64; 2] =
+            [feed::book_one_at_a_time, feed::book_look_ahead];
         for (place, builder) in builders.into_iter().enumerate() {
             let mut built = None;
-            timed(4 + place, &mut || built = Some(builder(black_box(&bytes), scale.books())));
+            timed(4 + place, &mut || {
+                let mut books = feed::books(scale.symbols);
+                let misfits = builder(black_box(&bytes), &mut books);
+                built = Some((misfits, books));
+            });
             let (misfits, books) = built.expect("it ran");
             assert_eq!(misfits, 0, "a generated day fits its books");
             digests.push(books.digest());

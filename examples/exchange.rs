@@ -119,7 +119,11 @@ fn exchange(
     let now = clock.now();
     let utc = clock.utc(now);
     let midnight = UtcNanos(utc.0 - utc.0 % DAY_NS);
-    let settings = VenueConfig::new(instruments, vec![session], UtcAnchor { now, utc }, midnight);
+    let mut settings =
+        VenueConfig::new(instruments, vec![session], UtcAnchor { now, utc }, midnight);
+    // A start is a session of its own: who heard the last one must not take this one's messages for its continuation.
+    let seconds = format!("{:010}", utc.0 / 1_000_000_000 % 10_000_000_000);
+    settings.mold.session.copy_from_slice(seconds.as_bytes());
     let background = |_: &_| Background::Random(RandomFlow::new(&market));
     let (registry, ledger) = (Registry::new(), Arc::default());
     Ok(VenueAgent::new(settings, lines, background, &registry, ledger)?)

@@ -32,8 +32,9 @@ const _: () = assert!(size_of::<Order>() == 32, "two orders share a cache line")
 const EMPTY: Order =
     Order { reference: 0, entry: 0, price: 0, shares: 0, book: 0, side: Side::Buy };
 
-/// Slots of the ring: half a megabyte, of which a core's second-level cache holds the part in use.
-const YOUNG_SLOTS_MAX: usize = 1 << 14;
+/// Slots of the ring at most, 4 MiB: numbers have gaps, and it should not come round before most orders are gone. Caches
+/// hold the part behind its head in which something happens.
+const YOUNG_SLOTS_MAX: usize = 1 << 17;
 
 /// Where an order is: in the ring or, beyond its size, in the table. Valid until the table is next changed by `insert` or
 /// `remove`.
@@ -72,14 +73,14 @@ const fn low_bits(word: u64) -> usize {
 }
 
 impl OrderTable {
-    /// A table for `count_max` orders: 64 to 128 bytes each, and half a megabyte.
+    /// A table for `count_max` orders: 80 to 160 bytes each, above 262,144 64 to 128.
     ///
     /// # Panics
     /// If `count_max` is 0 or more than 2^28.
     pub(super) fn new(count_max: usize) -> OrderTable {
         assert!((1..=1 << 28).contains(&count_max), "a table of 1 to 2^28 orders, not {count_max}");
         let slots = (count_max * 2).next_power_of_two();
-        let ring_slots = slots.min(YOUNG_SLOTS_MAX);
+        let ring_slots = slots.div_ceil(4).min(YOUNG_SLOTS_MAX);
         OrderTable {
             slots: vec![EMPTY; ring_slots + slots].into_boxed_slice(),
             ring_slots,

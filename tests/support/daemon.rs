@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -36,7 +36,7 @@ use postern::types::{
 };
 use serde_json::Value;
 
-use super::support::{free_port, now, wait_for};
+use super::support::{free_port, free_tcp_port, now, wait_for};
 
 /// The strategy's session at the gateway.
 pub const SESSION: SessionId = SessionId(1);
@@ -173,6 +173,7 @@ socket_buffer_bytes = 212992
 {more_aeron}
 [entry]
 channel = "{orders}"
+keepalive_ms_min = {KEEPALIVE_MS}
 [market_data]
 channel = "aeron:ipc"
 [journal]
@@ -244,11 +245,6 @@ impl Drop for Setup {
             let _ = std::fs::remove_dir_all(directory);
         }
     }
-}
-
-fn free_tcp_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// `postern run`. Killed when dropped.
@@ -386,6 +382,15 @@ pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
     command.args(arguments).env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Strategist { session, actions, .. } = &self.strategy;
+            eprintln!("--- {session:?}, was told {actions:?}");
+        }
+    }
 }
 
 type Exchange = VenueAgent<Subscription, Publication, KernelUdpSink>;
@@ -789,8 +794,5 @@ pub fn client_config(key: &str) -> ClientConfig {
 fn send_first(orders: &mut Publication, raw: &mut Vec<Vec<u8>>) -> bool {
     let Some(bytes) = raw.first() else { return false };
     let is_sent = orders.offer(bytes.len(), |slot| slot.copy_from_slice(bytes)).is_ok();
-    if is_sent {
-        raw.remove(0);
-    }
-    is_sent
+    is_sent.then(|| raw.remove(0)).is_some()
 }

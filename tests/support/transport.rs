@@ -130,6 +130,12 @@ pub fn free_port() -> u16 {
     socket.local_addr().expect("it is bound").port()
 }
 
+/// A TCP port of the loopback interface that was free a moment ago.
+pub fn free_tcp_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
 const ROLE: &str = "POSTERN_TEST_ROLE";
 
 /// Another process: this test binary in a role, which its test `child` plays. Killed when dropped.

@@ -165,6 +165,12 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
 
 /// Replays and prints; returns what is wrong with the recording.
 fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, String> {
+    if let (Some(Moment::TimeOfDay(from)), Some(Moment::TimeOfDay(until)))
+    | (Some(Moment::Captured(from)), Some(Moment::Captured(until))) = (args.from, args.until)
+        && from >= until
+    {
+        return Err("--from is not before --until: nothing lies between them".to_owned());
+    }
     let packing = if args.to.is_some() { Packing::Packed } else { Packing::Single };
     let recording = AnyRecording::open(&args.file, packing).map_err(|error| error.to_string())?;
     let (printed, mut complaints) = match args.to {
@@ -192,6 +198,14 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
                     outcome.protocol.0,
                     totals.message_errors,
                     outcome.protocol.1
+                ));
+            }
+            if totals.misfits > 0 {
+                let misfits = totals.misfits;
+                outcome.complaints.push(format!(
+                    "{}: {misfits} messages did not fit their books, which are not the exchange's: they are about orders \
+                     from before the recording, or there is no room (--orders-max, --symbols-max)",
+                    args.file.display()
                 ));
             }
             let printed = match args.output {
