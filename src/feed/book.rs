@@ -14,7 +14,7 @@ use crate::types::{Price, Side, Symbol, TradingStatus};
 /// How much the books of one channel can hold. All of it is allocated at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BooksConfig {
-    /// Orders in all books together; 80 to 160 bytes each, above 262,144 64 to 128.
+    /// Orders in all books together; 72 to 144 bytes each, above 524,288 64 to 128.
     pub orders_max: usize,
     /// Price levels of one side of one book that are kept sorted; 64 bytes each for each book, but no more in all than 64
     /// bytes for each order.

@@ -73,14 +73,14 @@ const fn low_bits(word: u64) -> usize {
 }
 
 impl OrderTable {
-    /// A table for `count_max` orders: 80 to 160 bytes each, above 262,144 64 to 128.
+    /// A table for `count_max` orders: 72 to 144 bytes each, above 524,288 64 to 128.
     ///
     /// # Panics
     /// If `count_max` is 0 or more than 2^28.
     pub(super) fn new(count_max: usize) -> OrderTable {
         assert!((1..=1 << 28).contains(&count_max), "a table of 1 to 2^28 orders, not {count_max}");
         let slots = (count_max * 2).next_power_of_two();
-        let ring_slots = slots.div_ceil(4).min(YOUNG_SLOTS_MAX);
+        let ring_slots = slots.div_ceil(8).min(YOUNG_SLOTS_MAX);
         OrderTable {
             slots: vec![EMPTY; ring_slots + slots].into_boxed_slice(),
             ring_slots,
