@@ -234,7 +234,7 @@ impl Books {
     }
 
     /// Applies what happened to a displayed order. Tens of nanoseconds, nearly all of them cache misses, fewer after
-    /// [`Books::warm`].
+    /// [`Books::prefetch`].
     ///
     /// # Errors
     /// As [`Books::apply`].
