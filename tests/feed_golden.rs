@@ -2,6 +2,9 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they compared and what they skipped")]
 
+#[path = "support/shared.rs"]
+mod shared;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -13,19 +16,10 @@ use postern::cmd::replay::{ReplayArgs, ReplayReport, replay};
 use postern::feed::itch50::{self, Head, Message};
 use postern::feed::{capture, moldudp64};
 use serde_json::{Value, json};
+use shared::shared;
 
 const BINARY: &str = "captures/itch/aapl_20200130_10k.itch50.bin";
 const PCAP: &str = "captures/itch/aapl_20200130_10k.moldudp64.ns.pcap";
-
-/// A file of the shared folder, or `None`, said aloud, where there is none.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no {}", path.display());
-    None
-}
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("a file that is there")

@@ -6,6 +6,9 @@
 #[path = "support/random.rs"]
 mod random;
 
+#[path = "support/shared.rs"]
+mod shared;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::hint::black_box;
@@ -22,6 +25,7 @@ use postern::net::capture::Capture;
 use postern::types::{Nanos, Price, Side};
 use random::Random;
 use serde_json::Value;
+use shared::shared;
 
 const CAPTURE: &str = "captures/iex/20170826_IEXTP1_DEEP1.0.pcap.gz";
 const GOLDEN: &str = "golden/20170826_IEXTP1_DEEP1.0.iex_parser.jsonl.gz";
@@ -360,16 +364,6 @@ fn decoders_take_any_bytes() {
         }
         black_box(tp::parse(&bytes)).ok();
     }
-}
-
-/// A file of the shared folder, or `None`, said aloud, where there is none.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no {}", path.display());
-    None
 }
 
 fn read_capture(path: &Path) -> Capture {

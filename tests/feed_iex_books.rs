@@ -6,10 +6,12 @@
 #[path = "support/random.rs"]
 mod random;
 
+#[path = "support/shared.rs"]
+mod shared;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use postern::feed::arbiter::Join;
@@ -30,6 +32,7 @@ use postern::runtime::{GuardedAllocator, HotZone, hot_allocation_count};
 use postern::types::{FeedState, Nanos, Price, Side, Symbol, TradingStatus, UtcNanos};
 use random::Random;
 use serde_json::Value;
+use shared::shared;
 
 #[global_allocator]
 static ALLOCATOR: GuardedAllocator = GuardedAllocator;
@@ -366,16 +369,6 @@ impl IexSink for Recorder {
     fn on_clear(&mut self, _: &Books) {
         self.cleared += 1;
     }
-}
-
-/// A file of the shared folder, or `None`, said aloud, where there is none.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no {}", path.display());
-    None
 }
 
 fn read_capture() -> Option<Capture> {

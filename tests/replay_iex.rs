@@ -3,9 +3,12 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they compared and what they skipped")]
 
+#[path = "support/shared.rs"]
+mod shared;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output as Ran};
 
 use postern::cmd::replay::{Protocol, ReplayArgs, ReplayReport, replay};
@@ -18,18 +21,10 @@ use postern::feed::moldudp64;
 use postern::net::capture::Capture;
 use postern::types::{Nanos, Symbol, UtcNanos};
 use serde_json::Value;
+use shared::shared;
 
 const DEEP: &str = "captures/iex/20170826_IEXTP1_DEEP1.0.pcap.gz";
 const SINGLE: &str = "captures/omi/Iex";
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no {}", path.display());
-    None
-}
 
 fn args(path: &Path) -> ReplayArgs {
     ReplayArgs { orders_max: 1_000, ..ReplayArgs::new(path) }

@@ -200,35 +200,12 @@ impl Books {
         if let Some(event) = OrderEvent::of(message) {
             return self.apply_order(&event);
         }
-        match message {
-            Message::StockDirectory(m) => {
-                self.follow(m.head.locate, m.symbol)?;
-            }
-            Message::TradingAction(m) => {
-                if let Followed::Book(book) = self.follow(m.head.locate, m.symbol)? {
-                    self.books[book.index()].status = m.status;
-                }
-            }
-            Message::SystemEvent(_)
-            | Message::AddOrder(_)
-            | Message::OrderExecuted(_)
-            | Message::OrderExecutedWithPrice(_)
-            | Message::OrderCancel(_)
-            | Message::OrderDelete(_)
-            | Message::OrderReplace(_)
-            | Message::Trade(_)
-            | Message::CrossTrade(_)
-            | Message::BrokenTrade(_)
-            | Message::RegShoRestriction(_)
-            | Message::ParticipantPosition(_)
-            | Message::MwcbDeclineLevel(_)
-            | Message::MwcbStatus(_)
-            | Message::QuotingPeriod(_)
-            | Message::LuldCollar(_)
-            | Message::OperationalHalt(_)
-            | Message::Imbalance(_)
-            | Message::RetailInterest(_)
-            | Message::CapitalRaise(_) => {}
+        if let Message::StockDirectory(m) = message {
+            self.follow(m.head.locate, m.symbol)?;
+        } else if let Message::TradingAction(m) = message
+            && let Followed::Book(book) = self.follow(m.head.locate, m.symbol)?
+        {
+            self.books[book.index()].status = m.status;
         }
         Ok(Effect::None)
     }

@@ -177,44 +177,17 @@ impl<'a, O: Outbound> Sink<'a, O> {
 
     /// A message that is about no displayed order.
     fn other(&mut self, books: &Books, message: &Message) {
-        match message {
-            Message::Trade(m) => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    self.trade(book, m.price, m.shares, m.side, m.match_number);
-                }
-            }
-            Message::CrossTrade(m) if m.shares > 0 => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    // A cross has no side; `P` always says buy, and so does this.
-                    let shares = u32::try_from(m.shares).unwrap_or(u32::MAX);
-                    self.trade(book, m.price, shares, Side::Buy, m.match_number);
-                }
-            }
-            Message::TradingAction(m) => {
-                if let Some(book) = books.by_locate(m.head.locate) {
-                    self.status(book, m.status);
-                }
-            }
-            Message::SystemEvent(_)
-            | Message::StockDirectory(_)
-            | Message::AddOrder(_)
-            | Message::OrderExecuted(_)
-            | Message::OrderExecutedWithPrice(_)
-            | Message::OrderCancel(_)
-            | Message::OrderDelete(_)
-            | Message::OrderReplace(_)
-            | Message::CrossTrade(_)
-            | Message::BrokenTrade(_)
-            | Message::RegShoRestriction(_)
-            | Message::ParticipantPosition(_)
-            | Message::MwcbDeclineLevel(_)
-            | Message::MwcbStatus(_)
-            | Message::QuotingPeriod(_)
-            | Message::LuldCollar(_)
-            | Message::OperationalHalt(_)
-            | Message::Imbalance(_)
-            | Message::RetailInterest(_)
-            | Message::CapitalRaise(_) => {}
+        let Some(book) = books.by_locate(message.head().locate) else { return };
+        if let Message::Trade(m) = message {
+            self.trade(book, m.price, m.shares, m.side, m.match_number);
+        } else if let Message::CrossTrade(m) = message
+            && m.shares > 0
+        {
+            // A cross has no side; `P` always says buy, and so does this.
+            let shares = u32::try_from(m.shares).unwrap_or(u32::MAX);
+            self.trade(book, m.price, shares, Side::Buy, m.match_number);
+        } else if let Message::TradingAction(m) = message {
+            self.status(book, m.status);
         }
     }
 }
