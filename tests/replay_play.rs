@@ -647,6 +647,34 @@ fn two_sessions_are_not_sent_as_one() {
 }
 
 #[test]
+fn symbols_that_are_not_there_are_told() {
+    let folder = Folder::new();
+    let all = messages(DAY);
+    let (_socket, to) = listener();
+    let to = format!("udp://{to}");
+    for (name, bytes) in [("day.itch", binary_file(&all)), ("day.pcap", pcap_file(&all))] {
+        let path = folder.file(name, &bytes);
+        let path = path.to_str().unwrap();
+        for wire in [&[][..], &["--to", &to]] {
+            let asked = |symbols: &str| {
+                let common = [path, "--output", "json", "--symbols", symbols];
+                let output = postern(&[&common[..], wire].concat());
+                let told = String::from_utf8(output.stderr.clone()).unwrap();
+                (output.status.code(), json(&output)["symbols_absent"].clone(), told)
+            };
+            assert_eq!(asked("A,B"), (Some(0), serde_json::json!([]), String::new()));
+            let told = format!("postern replay: {path}: does not hold NOPE, a\n");
+            let absent = serde_json::json!(["NOPE", "a"]);
+            assert_eq!(asked("NOPE,A,a,NOPE"), (Some(0), absent, told));
+            let told =
+                format!("postern replay: {path}: holds none of the symbols asked for: NOPE, a\n");
+            let absent = serde_json::json!(["NOPE", "a"]);
+            assert_eq!(asked("NOPE,a"), (Some(1), absent, told));
+        }
+    }
+}
+
+#[test]
 fn options_that_do_not_go_together_are_refused() {
     for arguments in [
         &["x.pcap", "--loss", "5"][..],

@@ -28,7 +28,7 @@ use crate::cmd::demo::outcome::GatewayOutcome;
 use crate::cmd::demo::parts::GatewayProcess;
 use crate::cmd::demo::report::Report;
 use crate::cmd::demo::world::World;
-use crate::cmd::output::Output;
+use crate::cmd::output::{Output, heard};
 use crate::config::Config;
 use crate::runtime::layout::Plan;
 use crate::runtime::{
@@ -177,7 +177,7 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     }
     let is_complete = balance.orders.sent == args.orders;
     let report = Report::new(&balance, &snapshot, &layout, args);
-    report.print(args.output).map_err(|error| format!("standard output: {error}"))?;
+    heard(report.print(args.output)).map_err(|error| format!("standard output: {error}"))?;
     Ok(balance.is_balanced() && is_complete)
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use crate::cmd::replay::values::Moment;
-use crate::feed::itch50::{self, Message};
+use crate::feed::itch50;
 use crate::feed::moldudp64::{self, HEADER_BYTES, Header, Packet, Session};
 use crate::net::{Recorded, Recording};
 use crate::types::Symbol;
@@ -183,17 +183,9 @@ impl<R: Recording> OnlySymbols<R> {
 fn keeps(symbols: &[Symbol], is_kept: &mut [bool], message: &[u8]) -> bool {
     let Ok(decoded) = itch50::decode(message) else { return false };
     let place = usize::from(decoded.head().locate);
-    #[allow(clippy::wildcard_enum_match_arm, reason = "an order's security was named when it came")]
-    let named = match decoded {
-        Message::StockDirectory(m) => Some(m.symbol),
-        Message::TradingAction(m) => Some(m.symbol),
-        Message::AddOrder(m) => Some(m.symbol),
-        Message::Trade(m) => Some(m.symbol),
-        Message::CrossTrade(m) => Some(m.symbol),
-        _ => None,
-    };
     let Some(kept) = is_kept.get_mut(place) else { return false };
-    if let Some(symbol) = named
+    // An order's security was named when it came.
+    if let Some(symbol) = decoded.symbol()
         && place != 0
     {
         *kept = symbols.contains(&symbol);

@@ -40,6 +40,8 @@ pub struct ReplayReport {
     pub complete: bool,
     /// Time from the first datagram handed out until the last one was applied.
     pub elapsed_ns: u64,
+    /// Symbols that were asked for and that no message named.
+    pub symbols_absent: Vec<String>,
     /// The books by symbol.
     pub books: BTreeMap<String, BookLine>,
     /// Digest of all orders in all books, 16 hexadecimal digits.
