@@ -7,6 +7,7 @@
 
 mod balance;
 mod lines;
+mod litter;
 mod outcome;
 mod parts;
 mod report;
@@ -116,7 +117,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         on_hot_allocation(OnHotAllocation::Abort);
     }
     let result = match &args.gateway_of {
-        Some(directory) => parts::gateway(directory).map(|()| true),
+        Some(directory) => gateway_of(directory),
         None => demo(args),
     };
     match result {
@@ -127,6 +128,15 @@ pub fn run(args: &DemoArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The gateway's process: it outlives a run that is killed, and removes then what that left.
+fn gateway_of(directory: &Path) -> Result<bool, String> {
+    let claim = litter::Claim::join(directory);
+    let ended = parts::gateway(directory);
+    drop(claim);
+    litter::sweep();
+    ended.map(|()| true)
 }
 
 fn demo(args: &DemoArgs) -> Result<bool, String> {
