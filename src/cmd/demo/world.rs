@@ -50,6 +50,8 @@ const PORT_BLOCKS: u16 = 1_000;
 const PORT_END: u16 = PORT_FIRST + PORT_BLOCK * PORT_BLOCKS;
 /// Long, as a busy machine may keep all of the demo waiting, and no host can die alone.
 const KEEPALIVE_MS: u32 = 5_000;
+/// As long as a session bears silence: neither should end a run for a pause that the other bears.
+const SILENCE_MS: u32 = 3 * KEEPALIVE_MS;
 /// What Linux allows where nobody changed it, and more than ever waits here, in bytes.
 const SOCKET_BUFFER_DEFAULT: u64 = 212_992;
 const SOCKET_BUFFER_MAX: u64 = 4 << 20;
@@ -570,8 +572,8 @@ layout = "{layout}"
 stall_threshold_us = 1000
 [aeron]
 directory = "{aeron}"
-driver_timeout_ms = 5000
-client_liveness_ms = 5000
+driver_timeout_ms = {SILENCE_MS}
+client_liveness_ms = {SILENCE_MS}
 socket_buffer_bytes = {buffer}
 [entry]
 channel = "aeron:udp?endpoint=127.0.0.1:{orders}"
