@@ -6,7 +6,6 @@
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-#[allow(dead_code, reason = "each test uses its part of it")]
 #[path = "support/captures.rs"]
 mod captures;
 #[path = "support/random.rs"]
@@ -122,9 +121,9 @@ fn iex(types: impl Iterator<Item = (u8, u8)>, random: &mut Random) -> Vec<Vec<u8
             if let Some(symbol) = message.get_mut(10..18) {
                 symbol.copy_from_slice([b"AAA     ", b"BBB     "][random.index(2)]);
             }
-            for at in 18..message.len() {
-                // Small numbers, so that levels meet.
-                message[at] = if at % 4 == 2 { random.byte() % 4 } else { 0 };
+            // Small numbers, so that levels meet.
+            for (at, byte) in message.iter_mut().enumerate().skip(18) {
+                *byte = if at % 4 == 2 { random.byte() % 4 } else { 0 };
             }
             all.push(message);
         }

@@ -582,6 +582,10 @@ fn impaired_lines_lose_what_they_say_and_not_the_same() {
     let again = postern(&[&common[..], &impaired].concat());
     assert_eq!(json(&again)["lines"], report["lines"]);
     assert!([received(&a), received(&b)] == got);
+    // A line that stalls keeps the order of its packets.
+    let stalled = json(&postern(&[&common[..], &["--delay", "30"]].concat()));
+    assert!(stalled["lines"][0]["delayed"].as_u64().unwrap() > 10);
+    assert!(received(&a) == expected && received(&b) == expected);
     let damaged = json(&postern(&[&common[..], &["--corrupt", "50"]].concat()));
     assert!(damaged["lines"][0]["corrupted"].as_u64().unwrap() > 10);
     assert!(received(&a).iter().any(|payload| !expected.contains(payload)));
@@ -689,4 +693,11 @@ fn options_that_do_not_go_together_are_refused() {
         let output = postern(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
+    let folder = Folder::new();
+    let path = folder.file("small.pcap", &small_capture(20).0);
+    let to = [path.to_str().unwrap(), "--to", "udp://127.0.0.1:9", "--reorder", "60"];
+    let output = postern(&[&to[..], &["--delay", "60"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, "postern replay: more than all packets are reordered or delayed\n");
 }

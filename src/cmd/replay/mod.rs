@@ -112,6 +112,9 @@ pub struct ReplayArgs {
     /// Packets to send after up to 8 later ones, per cent
     #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
     pub reorder: Percent,
+    /// Packets at which a line stalls, for up to 8 packets, per cent
+    #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
+    pub delay: Percent,
     /// Packets to damage, per cent
     #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
     pub corrupt: Percent,
@@ -140,6 +143,7 @@ impl ReplayArgs {
             loss: Percent::default(),
             duplicate: Percent::default(),
             reorder: Percent::default(),
+            delay: Percent::default(),
             corrupt: Percent::default(),
             seed: 1,
         }
@@ -180,6 +184,7 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
         Some(to) => {
             args.protocol.check_unused()?;
             protocol::check_wire(&recording, args)?;
+            wire::impairment(args).check()?;
             let outcome = wire::replay(recording, to, args, is_stopped)
                 .map_err(|error| format!("{}: {error}", args.file.display()))?;
             let printed = match args.output {

@@ -109,13 +109,24 @@ pub(super) fn print_wire(report: &WireReport) -> io::Result<()> {
         format!("{} us", report.late_ns_max / 1_000),
     ]);
     let mut lines = Table::new();
-    lines.set_header(["to", "packets", "lost", "twice", "reordered", "damaged", "sent", "refused"]);
+    lines.set_header([
+        "to",
+        "packets",
+        "lost",
+        "twice",
+        "reordered",
+        "stalls",
+        "damaged",
+        "sent",
+        "refused",
+    ]);
     for line in &report.lines {
         let counts = [
             line.packets,
             line.lost,
             line.duplicated,
             line.reordered,
+            line.delayed,
             line.corrupted,
             line.sent,
             line.errors,

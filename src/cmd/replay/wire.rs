@@ -57,6 +57,8 @@ pub struct LineReport {
     pub duplicated: u64,
     /// Sent after later ones.
     pub reordered: u64,
+    /// At which the line stalled: they and those behind them were sent late.
+    pub delayed: u64,
     /// Sent with bits flipped or cut.
     pub corrupted: u64,
     /// Datagrams that left, copies too.
@@ -258,9 +260,22 @@ fn line_report((to, line): &(SocketAddrV4, Impaired<Outlet>)) -> LineReport {
         lost: counts.lost,
         duplicated: counts.duplicated,
         reordered: counts.reordered,
+        delayed: counts.delayed,
         corrupted: counts.corrupted,
         sent: line.sink().sent,
         errors: line.sink().errors,
+    }
+}
+
+/// What is done to each line.
+pub(super) fn impairment(args: &ReplayArgs) -> Impairment {
+    Impairment {
+        loss_ppm: args.loss.ppm,
+        duplicate_ppm: args.duplicate.ppm,
+        reorder_ppm: args.reorder.ppm,
+        corrupt_ppm: args.corrupt.ppm,
+        delay_ppm: args.delay.ppm,
+        distance_max: DISTANCE_MAX,
     }
 }
 
@@ -269,14 +284,7 @@ fn lines(
     to: Destinations,
     args: &ReplayArgs,
 ) -> Result<Vec<(SocketAddrV4, Impaired<Outlet>)>, WireError> {
-    let impairment = Impairment {
-        loss_ppm: args.loss.ppm,
-        duplicate_ppm: args.duplicate.ppm,
-        reorder_ppm: args.reorder.ppm,
-        corrupt_ppm: args.corrupt.ppm,
-        delay_ppm: 0,
-        distance_max: DISTANCE_MAX,
-    };
+    let impairment = impairment(args);
     let addresses = [Some(to.a), to.b];
     let seeds = args.seed..=args.seed.saturating_add(1);
     let lines = addresses.into_iter().flatten().zip(seeds).map(|(address, seed)| {
