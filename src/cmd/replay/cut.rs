@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use crate::cmd::replay::values::Moment;
+use crate::feed::iex::tp;
 use crate::feed::itch50;
 use crate::feed::moldudp64::{self, HEADER_BYTES, Header, Packet, Session};
 use crate::net::{Recorded, Recording};
@@ -242,6 +243,9 @@ impl<R: Recording> Rounds<R> {
     }
 }
 
+/// Where an IEX-TP segment has its session ("Transport Specification", header).
+const SESSION_NUMBER: std::ops::Range<usize> = 8..12;
+
 /// The name of a round after the first: the beginning of the old one, and the last five digits of the round's number.
 fn session_of(old: [u8; 10], round: u32) -> Session {
     let mut name = old;
@@ -262,8 +266,16 @@ impl<R: Recording> Recording for Rounds<R> {
             let payload = self.inner.datagram().payload;
             self.datagram.clear();
             self.datagram.extend_from_slice(payload);
-            // Only what is MoldUDP64 has a session; the rest is passed on as it is.
-            if moldudp64::parse(payload).is_ok()
+            // What has no session is passed on as it is.
+            if tp::parse(payload).is_ok() {
+                if let Some(number) = self.datagram.get_mut(SESSION_NUMBER)
+                    && let Ok(old) = <[u8; 4]>::try_from(&*number)
+                {
+                    // Another number for each round, whatever the first was.
+                    let new = u32::from_le_bytes(old).wrapping_add(self.round);
+                    number.copy_from_slice(&new.to_le_bytes());
+                }
+            } else if moldudp64::parse(payload).is_ok()
                 && let Some(name) = self.datagram.first_chunk_mut::<10>()
             {
                 *name = session_of(*name, self.round).0;

@@ -58,7 +58,7 @@ Examples:
 The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64, or DEEP 1.0 or TOPS 1.6 over IEX-TP) or BinaryFILE (ITCH
 5.0 messages behind their lengths), each also as gzip; a BinaryFILE may be of any size. Destinations that carry the same
 session, or stream of IEX, are taken as lines of one channel. IEX tells of price levels and not of orders: `orders` of a
-book is then the number of its levels; --hlog, --loop and times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
+book is then the number of its levels; times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
 ends a replay with the report so far, and the exit status 130. Symbols that no message names are told, and are
 `symbols_absent` in the JSON. The exit status is 1 if a part of the file could not be read, or none of the symbols is in it;
 `complete` is false in the JSON if it breaks off.")]
