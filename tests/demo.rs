@@ -65,7 +65,7 @@ impl Place {
     fn assert_clean_but(&self, process: u32, other: u32) {
         let theirs = format!("postern-demo-{other}");
         let mut left = names(&self.folder.path().join("tmp"));
-        left.retain(|name| name != &theirs && name != &format!("{theirs}.owner"));
+        left.retain(|name| name != &theirs && name != &format!("{theirs}-0.owner"));
         assert!(left.is_empty(), "left in the temporary folder: {left:?}");
         let own = format!("postern-demo-{process}");
         let left: Vec<String> =
@@ -387,6 +387,23 @@ fn the_gateways_process_tidies_up_after_a_run_that_was_killed() {
     child.wait().expect("killed");
 }
 
+/// A run that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn the_next_run_tidies_up_after_those_that_were_killed() {
     let place = Place::new();
@@ -398,18 +415,18 @@ fn the_next_run_tidies_up_after_those_that_were_killed() {
             &mut child,
             if arguments.contains(&"--keep") { "kept" } else { "postern-demo" },
         );
-        child
+        Running(child)
     };
     let mut both = long(&["--layout", "processes"]);
     let gateway = children(both.id());
     let mut keeping = long(&["--layout", "fused", "--keep", kept.to_str().expect("text")]);
-    let alive = long(&["--layout", "fused"]);
+    let mut alive = long(&["--layout", "fused"]);
     // Stopped, so that it cannot tidy up before it is killed too.
     let stop = |process: &str| Command::new("kill").args(["-s", "STOP", process]).status();
     assert!(stop(&gateway[0]).expect("kill").success());
     for child in [&mut both, &mut keeping] {
         kill(&child.id().to_string());
-        child.wait().expect("killed");
+        child.0.wait().expect("killed");
     }
     kill(&gateway[0]);
     while is_alive(&gateway[0]) {
@@ -431,9 +448,8 @@ fn the_next_run_tidies_up_after_those_that_were_killed() {
     place.assert_clean_but(both.id(), alive.id());
     let sent = Command::new("kill").args(["-s", "TERM", &alive.id().to_string()]).status();
     assert!(sent.expect("kill").success());
-    let id = alive.id();
-    alive.wait_with_output().expect("it ends");
-    place.assert_clean(id);
+    alive.0.wait().expect("it ends");
+    place.assert_clean(alive.id());
 }
 
 #[test]

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 /// Begins the names of temporary folders, and of the files that say who uses them.
 pub(super) const PREFIX: &str = "postern-demo-";
 const ENDING: &str = ".owner";
+/// Names tried for such a file.
+const CLAIMS_TRIED: u32 = 8;
 /// Bytes of such a file, at most.
 const OWNER_BYTES_MAX: u64 = 16 << 10;
 
@@ -125,12 +127,14 @@ impl Claim {
     pub fn new(folders: Folders) -> Option<Claim> {
         let owner = Owner::this(folders)?;
         let text = serde_json::to_string(&owner).ok()?;
-        let name = format!("{PREFIX}{}{ENDING}", owner.process);
-        let path = std::env::temp_dir().join(name);
-        // What a process of this number left that was killed.
-        remove_if_own(&path);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        // A process of the same number may have left its own, or live in another container that shares the folder.
+        let (path, mut file) = (0..CLAIMS_TRIED).find_map(|turn| {
+            let name = format!("{PREFIX}{}-{turn}{ENDING}", owner.process);
+            let path = std::env::temp_dir().join(name);
+            options.open(&path).ok().map(|file| (path, file))
+        })?;
         let claim = Claim(path);
         file.write_all(text.as_bytes()).ok()?;
         Some(claim)
@@ -146,12 +150,6 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn remove_if_own(path: &Path) {
-    if fs::symlink_metadata(path).is_ok_and(|about| Some(about.uid()) == user()) {
-        let _ = fs::remove_file(path);
     }
 }
 
