@@ -5,11 +5,13 @@
 //! `cargo run --release --example exchange -- target/quickstart/quickstart.toml`
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::Parser;
 use postern::config::{Config, Source};
 use postern::net::{KernelUdpSink, UdpSinkConfig};
 use postern::runtime::{Agent, Clock};
@@ -21,18 +23,32 @@ use postern::telemetry::Registry;
 use postern::transport::{AeronConfig, Client, DriverMode};
 use postern::types::{Price, UtcNanos};
 
-const USAGE: &str = "usage: exchange CONFIG
-
-Serves the first [[venue]] of a gateway's configuration as a simulated exchange, with a generated market in all of its
-instruments, which it publishes as ITCH 5.0 on the first [[channel]]. Start the gateway first: its media driver is used.";
+/// Serves the first [[venue]] of a gateway's configuration as a simulated exchange.
+///
+/// It has a generated market in all of its instruments, which it publishes as ITCH 5.0 on the first [[channel]]. Start the
+/// gateway first: its media driver is used.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The gateway's configuration.
+    config: PathBuf,
+}
 
 const DAY_NS: u64 = 86_400_000_000_000;
 /// Every generated market starts around this price, in units of 1e-9.
 const MIDDLE: Price = Price::from_units(100_000_000_000);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).filter(|path| !path.starts_with('-')).ok_or(USAGE)?;
-    let config = Config::load(Path::new(&path))?;
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("exchange: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(&arguments.config)?;
     let clock = Clock::start();
     let mut client = Client::connect(&AeronConfig {
         mode: DriverMode::External,

@@ -4,20 +4,39 @@
 //! `cargo run --release --example media_driver -- /dev/shm/postern [core]`
 
 use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::Parser;
 use postern::transport::{AeronConfig, Driver, DriverCores, DriverMode};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("usage: media_driver DIRECTORY [CORE]")?;
-    let conductor = arguments.next().map(|core| core.parse()).transpose()?;
+/// Runs an Aeron media driver until SIGTERM or SIGINT, for a gateway with aeron.driver = "external".
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Its folder (aeron.directory): an absolute path, in memory.
+    directory: PathBuf,
+    /// The core its thread is pinned to.
+    core: Option<u8>,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("media_driver: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let config = AeronConfig {
         mode: DriverMode::Shared,
-        cores: DriverCores { conductor, ..DriverCores::default() },
-        ..AeronConfig::in_directory(directory)
+        cores: DriverCores { conductor: arguments.core, ..DriverCores::default() },
+        ..AeronConfig::in_directory(arguments.directory)
     };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {

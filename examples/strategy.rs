@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -37,7 +38,7 @@ struct Arguments {
     /// The session's number ([[session]] id).
     #[arg(long, default_value_t = 1)]
     session: u32,
-    /// The session's key ([[session]] key_file).
+    /// The session's key ([[session]] key_file). The default is one under the repository's root.
     #[arg(long, default_value = "target/quickstart/alpha.key")]
     key: PathBuf,
     /// Where orders go (entry.channel) …
@@ -100,8 +101,17 @@ struct Strategy {
     step: Step,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("strategy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let give_up = clock.now().plus(Nanos::of(Duration::from_secs(arguments.patience_s)));
     let mut client = Client::connect(&AeronConfig {
@@ -132,8 +142,9 @@ impl Strategy {
         client: &mut Client,
         clock: Clock,
     ) -> Result<Strategy, Box<dyn Error>> {
-        let text = std::fs::read_to_string(&arguments.key)
-            .map_err(|error| format!("{}: {error}", arguments.key.display()))?;
+        let text = std::fs::read_to_string(&arguments.key).map_err(|error| {
+            format!("{}: {error}; name the key with --key", arguments.key.display())
+        })?;
         let session = ClientSession::new(ClientConfig {
             session: SessionId(arguments.session),
             key: text.trim().parse()?,

@@ -58,6 +58,15 @@ impl Place {
     fn assert_clean(&self, process: u32) {
         let left = names(&self.folder.path().join("tmp"));
         assert!(left.is_empty(), "left in the temporary folder: {left:?}");
+        self.assert_clean_but(process, process);
+    }
+
+    /// Nothing of the run of `process` is left, whatever is there of that of `other`.
+    fn assert_clean_but(&self, process: u32, other: u32) {
+        let theirs = format!("postern-demo-{other}");
+        let mut left = names(&self.folder.path().join("tmp"));
+        left.retain(|name| name != &theirs && name != &format!("{theirs}-0.owner"));
+        assert!(left.is_empty(), "left in the temporary folder: {left:?}");
         let own = format!("postern-demo-{process}");
         let left: Vec<String> =
             names(Path::new("/dev/shm")).into_iter().filter(|n| n.starts_with(&own)).collect();
@@ -273,8 +282,13 @@ fn what_cannot_be_read_or_written_is_refused_before_anything_runs() {
 
 /// Waits until the run's drivers are there: the gateway's, and the world's.
 fn await_start(child: &mut Child) {
-    let own = format!("postern-demo-{}", child.id());
-    let cnc = |name: &str| name.starts_with(&own);
+    await_drivers(child, "postern-demo");
+}
+
+/// The same, of a run whose folder has such a name.
+fn await_drivers(child: &mut Child, folder: &str) {
+    let own = format!(".{}-", child.id());
+    let cnc = |name: &str| name.starts_with(folder) && name.contains(&own);
     while names(Path::new("/dev/shm")).iter().filter(|name| cnc(name)).count() < 2 {
         let ended = child.try_wait().expect("a child");
         assert!(ended.is_none(), "it ended before it had started: {ended:?}");
@@ -344,6 +358,98 @@ fn the_death_of_the_gateways_process_ends_the_run() {
     assert!(err.contains("gateway's process died") || err.contains("could not start"), "{err}");
     place.assert_clean(id);
     assert!(!place.hlog().exists());
+}
+
+fn kill(process: &str) {
+    let killed = Command::new("kill").args(["-s", "KILL", process]).status().expect("kill");
+    assert!(killed.success());
+}
+
+/// Whether a process is still there, and not only to be waited for.
+fn is_alive(process: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|after| !after.is_empty() && !after.starts_with('Z'))
+}
+
+#[test]
+fn the_gateways_process_tidies_up_after_a_run_that_was_killed() {
+    let place = Place::new();
+    let arguments = ["--orders", "1000000", "--rate", "2000", "--layout", "processes"];
+    let mut child = place.command(&arguments).spawn().expect("the binary");
+    await_start(&mut child);
+    let gateway = children(child.id());
+    kill(&child.id().to_string());
+    // Not waited for: whether it is dead is told without.
+    while is_alive(&gateway[0]) {
+        std::thread::yield_now();
+    }
+    place.assert_clean(child.id());
+    child.wait().expect("killed");
+}
+
+/// A run that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_next_run_tidies_up_after_those_that_were_killed() {
+    let place = Place::new();
+    let kept = place.folder.path().join("kept");
+    let long = |arguments: &[&str]| {
+        let all = [&["--orders", "1000000", "--rate", "2000"], arguments].concat();
+        let mut child = place.command(&all).spawn().expect("the binary");
+        await_drivers(
+            &mut child,
+            if arguments.contains(&"--keep") { "kept" } else { "postern-demo" },
+        );
+        Running(child)
+    };
+    let mut both = long(&["--layout", "processes"]);
+    let gateway = children(both.id());
+    let mut keeping = long(&["--layout", "fused", "--keep", kept.to_str().expect("text")]);
+    let mut alive = long(&["--layout", "fused"]);
+    // Stopped, so that it cannot tidy up before it is killed too.
+    let stop = |process: &str| Command::new("kill").args(["-s", "STOP", process]).status();
+    assert!(stop(&gateway[0]).expect("kill").success());
+    for child in [&mut both, &mut keeping] {
+        kill(&child.id().to_string());
+        child.0.wait().expect("killed");
+    }
+    kill(&gateway[0]);
+    while is_alive(&gateway[0]) {
+        std::thread::yield_now();
+    }
+    let left = names(&place.folder.path().join("tmp"));
+    let ours = format!("postern-demo-{}", both.id());
+    assert!(left.contains(&ours), "{left:?}");
+    let memory = |id: u32| {
+        let part = format!(".{id}-");
+        names(Path::new("/dev/shm")).into_iter().filter(|name| name.contains(&part)).count()
+    };
+    assert_eq!((memory(both.id()), memory(keeping.id()), memory(alive.id())), (2, 2, 2));
+    let output = place.command(&["--orders", "100", "--layout", "fused"]).output();
+    let output = output.expect("it ends");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!((memory(both.id()), memory(keeping.id()), memory(alive.id())), (0, 0, 2));
+    assert!(kept.join("demo.toml").exists(), "what was to be kept is");
+    place.assert_clean_but(both.id(), alive.id());
+    let sent = Command::new("kill").args(["-s", "TERM", &alive.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+    alive.0.wait().expect("it ends");
+    place.assert_clean(alive.id());
 }
 
 #[test]

@@ -506,3 +506,84 @@ fn a_full_disk_is_told() {
         assert!(told.starts_with("postern generate: /dev/full: cannot be written: "), "{told}");
     }
 }
+
+/// The names in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Starts to make a day that would take hours, and waits until some of it is written.
+fn begin_a_long_day(path: &Path, folder: &Path) -> std::process::Child {
+    let child = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["generate", "itch", "--messages", "20000000000", "--symbols", "5", "--output"])
+        .arg(path)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_begun = |name: &String| {
+        name.ends_with(".part") && fs::metadata(folder.join(name)).is_ok_and(|part| part.len() > 0)
+    };
+    while !names(folder).iter().any(is_begun) {
+        std::thread::yield_now();
+    }
+    child
+}
+
+#[test]
+fn a_signal_leaves_no_part_of_a_file_and_what_was_there_before() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        for before in [None, Some("a good day")] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("day.itch");
+            if let Some(text) = before {
+                fs::write(&path, text).unwrap();
+            }
+            let child = begin_a_long_day(&path, folder.path());
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(code));
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                told,
+                "postern generate: ended by a signal before the file was whole: it was removed\n"
+            );
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+            assert_eq!(names(folder.path()).len(), usize::from(before.is_some()));
+        }
+    }
+}
+
+#[test]
+fn no_room_leaves_no_part_of_a_file_and_what_was_there_before() {
+    for format in ["binary", "pcap"] {
+        for before in [None, Some("a good day")] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("day.itch");
+            if let Some(text) = before {
+                fs::write(&path, text).unwrap();
+            }
+            // A limit of 1,024 blocks of 512 bytes, told by an error as a full disk is.
+            let script = "trap '' XFSZ; ulimit -f 1024; exec \"$@\"";
+            let output = Command::new("sh")
+                .args(["-c", script, "sh", env!("CARGO_BIN_EXE_postern"), "generate", "itch"])
+                .args(["--messages", "200000", "--symbols", "5", "--format", format, "--output"])
+                .arg(&path)
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            let told = String::from_utf8(output.stderr).unwrap();
+            let start =
+                format!("postern generate: {}: cannot be written: File too large", path.display());
+            assert!(
+                told.starts_with(&start) && told.contains(" MiB and was removed: make room"),
+                "{told}"
+            );
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+            assert_eq!(names(folder.path()).len(), usize::from(before.is_some()));
+        }
+    }
+}

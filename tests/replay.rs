@@ -289,6 +289,7 @@ fn the_report_has_exactly_the_promised_keys() {
         "errors",
         "complete",
         "elapsed_ns",
+        "symbols_absent",
         "books",
         "digest",
     ];

@@ -7,6 +7,8 @@
 mod shared;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Command, Output as Ran};
@@ -19,6 +21,7 @@ use postern::feed::iex::tp::{self, HEADER_BYTES, ProtocolId, SessionNumber, Stre
 use postern::feed::iex::{BooksConfig, Feed, IexChannel, IexSettings};
 use postern::feed::moldudp64;
 use postern::net::capture::Capture;
+use postern::telemetry::hlog_reader::LogReader;
 use postern::types::{Nanos, Symbol, UtcNanos};
 use serde_json::Value;
 use shared::shared;
@@ -152,22 +155,55 @@ fn deep_plus_is_named_and_refused() {
 #[test]
 fn what_does_not_go_with_iex_is_refused_in_a_sentence() {
     let Some(path) = shared(DEEP) else { return };
-    let hlog = tempfile::tempdir().expect("a folder").path().join("x.hlog");
-    let hlog = hlog.display().to_string();
     for (more, expected) in [
-        (vec!["--hlog", &hlog], "--hlog does not go with IEX"),
-        (vec!["--loop", "2"], "--loop does not go with IEX"),
         (vec!["--from", "09:30:00"], "take nanoseconds of the capture"),
         (vec!["--until", "10:00"], "take nanoseconds of the capture"),
         (vec!["--protocol", "iex-tops"], "holds no IEX-TP segment of the protocol asked for"),
         (vec!["--protocol", "itch50"], "holds no MoldUDP64, only IEX-TP"),
         (vec!["--to", "udp://127.0.0.1:9", "--symbols", "ZIEXT"], "--symbols with --to"),
-        (vec!["--to", "udp://127.0.0.1:9", "--loop", "0"], "--loop does not go with IEX"),
         (vec!["--to", "udp://127.0.0.1:9", "--protocol", "iex-deep"], "does not go with --to"),
     ] {
         let refusal = refusal(&path, &more);
         assert!(refusal.contains(expected), "{more:?}: {refusal}");
     }
+}
+
+#[test]
+fn latencies_of_every_type_are_in_the_log_and_change_nothing() {
+    let Some(path) = shared(DEEP) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("x.hlog");
+    let json = |more: &[&str]| -> Value {
+        let ran = postern(&path, &[&["--output", "json"], more].concat());
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let mut report: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+        report["elapsed_ns"] = 0.into();
+        report
+    };
+    let plain = json(&[]);
+    assert_eq!(json(&["--hlog", log.to_str().expect("text")]), plain);
+    let mut counts = BTreeMap::new();
+    for interval in LogReader::new(BufReader::new(File::open(&log).expect("written"))) {
+        let interval = interval.expect("sound");
+        counts.insert(interval.tag, interval.histogram.len());
+    }
+    let by_type = plain["messages_by_type"].as_object().expect("an object");
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let expected: BTreeMap<String, u64> =
+        by_type.iter().map(|(letter, n)| (format!("deep_{letter}"), count(n))).collect();
+    assert_eq!(counts, expected);
+    println!("{} messages of {} types", counts.values().sum::<u64>(), counts.len());
+}
+
+#[test]
+fn rounds_are_sessions_of_their_own() {
+    let Some(path) = shared(DEEP) else { return };
+    let capture = || capture::open(&path).expect("a capture");
+    let once = report_of(capture(), &args(&path));
+    let thrice = report_of(capture(), &ReplayArgs { rounds: 3, ..args(&path) });
+    assert_eq!((thrice.messages, thrice.packets), (3 * once.messages, 3 * once.packets));
+    assert_eq!((thrice.gaps, thrice.errors, &thrice.digest), (0, 0, &once.digest));
+    assert_eq!(thrice.books, once.books);
 }
 
 /// One quote of TOPS.

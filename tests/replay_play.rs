@@ -582,6 +582,10 @@ fn impaired_lines_lose_what_they_say_and_not_the_same() {
     let again = postern(&[&common[..], &impaired].concat());
     assert_eq!(json(&again)["lines"], report["lines"]);
     assert!([received(&a), received(&b)] == got);
+    // A line that stalls keeps the order of its packets.
+    let stalled = json(&postern(&[&common[..], &["--delay", "30"]].concat()));
+    assert!(stalled["lines"][0]["delayed"].as_u64().unwrap() > 10);
+    assert!(received(&a) == expected && received(&b) == expected);
     let damaged = json(&postern(&[&common[..], &["--corrupt", "50"]].concat()));
     assert!(damaged["lines"][0]["corrupted"].as_u64().unwrap() > 10);
     assert!(received(&a).iter().any(|payload| !expected.contains(payload)));
@@ -647,6 +651,34 @@ fn two_sessions_are_not_sent_as_one() {
 }
 
 #[test]
+fn symbols_that_are_not_there_are_told() {
+    let folder = Folder::new();
+    let all = messages(DAY);
+    let (_socket, to) = listener();
+    let to = format!("udp://{to}");
+    for (name, bytes) in [("day.itch", binary_file(&all)), ("day.pcap", pcap_file(&all))] {
+        let path = folder.file(name, &bytes);
+        let path = path.to_str().unwrap();
+        for wire in [&[][..], &["--to", &to]] {
+            let asked = |symbols: &str| {
+                let common = [path, "--output", "json", "--symbols", symbols];
+                let output = postern(&[&common[..], wire].concat());
+                let told = String::from_utf8(output.stderr.clone()).unwrap();
+                (output.status.code(), json(&output)["symbols_absent"].clone(), told)
+            };
+            assert_eq!(asked("A,B"), (Some(0), serde_json::json!([]), String::new()));
+            let told = format!("postern replay: {path}: does not hold NOPE, a\n");
+            let absent = serde_json::json!(["NOPE", "a"]);
+            assert_eq!(asked("NOPE,A,a,NOPE"), (Some(0), absent, told));
+            let told =
+                format!("postern replay: {path}: holds none of the symbols asked for: NOPE, a\n");
+            let absent = serde_json::json!(["NOPE", "a"]);
+            assert_eq!(asked("NOPE,a"), (Some(1), absent, told));
+        }
+    }
+}
+
+#[test]
 fn options_that_do_not_go_together_are_refused() {
     for arguments in [
         &["x.pcap", "--loss", "5"][..],
@@ -661,4 +693,11 @@ fn options_that_do_not_go_together_are_refused() {
         let output = postern(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
+    let folder = Folder::new();
+    let path = folder.file("small.pcap", &small_capture(20).0);
+    let to = [path.to_str().unwrap(), "--to", "udp://127.0.0.1:9", "--reorder", "60"];
+    let output = postern(&[&to[..], &["--delay", "60"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, "postern replay: more than all packets are reordered or delayed\n");
 }

@@ -60,6 +60,11 @@ impl Agent for Actor {
         self.script.name
     }
 
+    fn last_words(&self) -> Option<String> {
+        matches!(self.script.poll, Poll::Die(Fatal::JournalFailed))
+            .then(|| "the disk is full".into())
+    }
+
     fn on_start(&mut self, _now: Nanos) -> Result<(), Fatal> {
         self.say("start");
         self.script.on_start
@@ -206,8 +211,9 @@ fn one_agents_death_drains_all_others_and_ends_with_its_status() {
     let one = stage.thread("one", &[Script::idle("a"), dying, Script::idle("b")]);
     let two = stage.thread("two", &[Script { drain_cycle_count: 50, ..Script::idle("c") }]);
     let ending = stage.start(vec![one, two]).expect("a start").run(|_| {});
-    let Cause::Died { thread, agent, fatal, .. } = &ending.cause else { panic!("{ending}") };
+    let Cause::Died { thread, agent, fatal, message } = &ending.cause else { panic!("{ending}") };
     assert_eq!((thread.as_str(), *agent, *fatal), ("one", "dying", Fatal::JournalFailed));
+    assert_eq!(message, "the disk is full", "what it said of it itself");
     assert!(ending.is_drained, "the living could finish");
     assert_eq!(ending.exit_status(), Fatal::JournalFailed.exit_status());
     let events = stage.taken();

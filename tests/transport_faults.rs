@@ -97,6 +97,13 @@ fn goes_down(
     assert!(subscription.is_closed());
     assert_eq!(client.service(now()), Err(TransportDown));
     assert!(!client.error_text().is_empty());
+    let told = client.down_text().expect("it is down");
+    let key = match reason {
+        DownReason::DriverTimeout => "aeron.driver_timeout_ms",
+        DownReason::ClientTimeout | DownReason::ServiceTimeout => "aeron.client_liveness_ms",
+        DownReason::Conductor(_) | DownReason::EventsUnread => "",
+    };
+    assert!(told.contains(key) && told.contains("(Aeron: "), "{told}");
     let refused = client.add_publication("aeron:ipc", STREAM).expect_err("the client is down");
     assert_eq!(refused, TransportError::Down(reason));
     reason
@@ -195,6 +202,8 @@ fn our_thread_stalls_with_the_driver_on_it() {
     stall(&config);
     let reason = goes_down(&mut client, &mut publication, &mut subscription);
     assert!((1000..=1002).contains(&reason.code()), "one of the three timeouts: {reason:?}");
+    let told = client.down_text().expect("it is down");
+    assert!(told.starts_with("this thread") && told.contains("was paused"), "{told}");
 }
 
 /// A publisher in another process dies without a word.

@@ -1,37 +1,4 @@
-//! Any run of length-framed messages into small books: none panic, and the books stay consistent with themselves.
+//! `src/book.rs` under libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50::decode;
-use postern::feed::moldudp64::split_block;
-use postern::types::Side;
-
-fuzz_target!(|bytes: &[u8]| {
-    let config =
-        BooksConfig { orders_max: 16, levels_max: 3, books_max: 4, follow_all_symbols: true };
-    let mut books = Books::new(config, &[]);
-    let mut rest = bytes;
-    while let Some((message, after)) = split_block(rest) {
-        rest = after;
-        if let Ok(message) = decode(message) {
-            let _ = books.apply(&message);
-        }
-    }
-    let mut orders = 0;
-    for book in books.indices() {
-        orders += usize::try_from(books.order_count(book)).expect("at most 16");
-        let best = books.best(book);
-        for (side, best) in [(Side::Buy, best.bid), (Side::Sell, best.ask)] {
-            let levels: Vec<_> = books.levels(book, side).collect();
-            assert_eq!(levels.first().map(|&(price, shares, _)| (price, shares)), best);
-            assert!(levels.iter().all(|&(_, shares, orders)| shares > 0 && orders > 0));
-            let sorted = |a: &(_, u64, u32), b: &(_, u64, u32)| match side {
-                Side::Buy => a.0 > b.0,
-                Side::Sell => a.0 < b.0,
-            };
-            assert!(levels.windows(2).all(|pair| sorted(&pair[0], &pair[1])));
-        }
-    }
-    assert_eq!(orders, books.order_count_total());
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postern_fuzz::book::take(bytes));

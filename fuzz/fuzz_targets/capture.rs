@@ -1,31 +1,4 @@
-//! Any bytes as a capture: none panic, and every datagram of one can be played.
+//! `src/capture.rs` under libFuzzer.
 #![no_main]
 
-use std::path::Path;
-
-use libfuzzer_sys::fuzz_target;
-use postern::feed::capture::from_binary_file;
-use postern::net::capture::Capture;
-use postern::net::{CaptureSource, Datagram, DatagramHandler, Pace, PacketSource, Polled};
-use postern::types::ChannelId;
-
-struct Count(usize);
-
-impl DatagramHandler for Count {
-    fn on_datagram(&mut self, datagram: Datagram<'_>) {
-        self.0 += datagram.payload.len();
-    }
-}
-
-fuzz_target!(|bytes: &[u8]| {
-    let path = Path::new("fuzz");
-    let captures = [Capture::from_pcap(path, bytes.to_vec()), from_binary_file(path, bytes)];
-    for capture in captures.into_iter().flatten() {
-        let payloads: usize = capture.iter().map(|(_, _, payload)| payload.len()).sum();
-        let mut source = CaptureSource::new(capture, Pace::Unpaced);
-        source.subscribe_all(ChannelId(0));
-        let mut count = Count(0);
-        while let Ok(Polled::Got(_)) = source.poll(64, &mut count) {}
-        assert_eq!(count.0, payloads);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postern_fuzz::capture::take(bytes));

@@ -1,15 +1,4 @@
-//! Any bytes as a frame of any link: none panic, and a payload lies within its frame, behind the headers of IPv4 and UDP.
+//! `src/frame.rs` under libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use postern::net::{Link, parse_link_udp, parse_udp};
-
-fuzz_target!(|bytes: &[u8]| {
-    let links = [Link::Ethernet, Link::Raw, Link::Loopback, Link::LinuxCooked, Link::LinuxCooked2];
-    for link in links {
-        if let Ok(udp) = parse_link_udp(link, bytes) {
-            assert!(udp.payload.len() + 28 <= bytes.len());
-        }
-    }
-    assert_eq!(parse_udp(bytes), parse_link_udp(Link::Ethernet, bytes));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postern_fuzz::frame::take(bytes));

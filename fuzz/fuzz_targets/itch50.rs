@@ -1,11 +1,4 @@
-//! Any bytes as an ITCH 5.0 message: none panic, and what is taken has the length of its type.
+//! `src/itch50.rs` under libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use postern::feed::itch50::{LENGTHS, decode};
-
-fuzz_target!(|bytes: &[u8]| {
-    if decode(bytes).is_ok() {
-        assert_eq!(bytes.len(), usize::from(LENGTHS[usize::from(bytes[0])]));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postern_fuzz::itch50::take(bytes));

@@ -1,18 +1,4 @@
-//! Any bytes as a re-request and as packets of a SoupBinTCP client: none panic, and packets lie one behind the other.
+//! `src/recovery.rs` under libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use postern::sim::rerequest::{REQUEST_BYTES, Request};
-use postern::sim::soup::{CLIENT_PACKET_BYTES_MAX, ClientPacket, next_packet};
-
-fuzz_target!(|bytes: &[u8]| {
-    assert_eq!(Request::decode(bytes).is_some(), bytes.len() == REQUEST_BYTES);
-    let mut rest = bytes;
-    while let Ok(Some((packet, length))) = next_packet(rest) {
-        assert!((3..=CLIENT_PACKET_BYTES_MAX).contains(&length));
-        if let ClientPacket::Login(login) = packet {
-            let _ = login.sequence();
-        }
-        rest = &rest[length..];
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postern_fuzz::recovery::take(bytes));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cmd::output::heard;
 use crate::host::{self, Finding, Grade, Wants};
 
 /// Checks whether this machine is fit for the configured layout: a line for each finding, with the remedy.
@@ -50,10 +51,10 @@ pub fn run_under(
     out: &mut impl Write,
 ) -> io::Result<u8> {
     let findings = host::check(root, wants);
-    match output {
-        CheckOutput::Text => print_text(&findings, out)?,
-        CheckOutput::Json => print_json(&findings, out)?,
-    }
+    heard(match output {
+        CheckOutput::Text => print_text(&findings, out),
+        CheckOutput::Json => print_json(&findings, out),
+    })?;
     Ok(if count(&findings, Grade::Fail) > 0 { EXIT_UNFIT } else { 0 })
 }
 

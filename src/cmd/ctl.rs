@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cmd::output::Output;
+use crate::cmd::output::{Output, heard};
 use crate::control::command::{Answer, Code, Request, Scope};
 use crate::telemetry::{human_ns, plain_table};
 
@@ -190,7 +190,7 @@ pub fn report(args: &Args, out: &mut dyn Write) -> Result<(), CtlError> {
         (Output::Text, Answer { ok: true, .. }) => "done\n".to_owned(),
         (Output::Text, Answer { ok: false, .. }) => String::new(),
     };
-    out.write_all(text.as_bytes()).map_err(CtlError::Output)?;
+    heard(out.write_all(text.as_bytes())).map_err(CtlError::Output)?;
     if answer.ok { Ok(()) } else { Err(CtlError::Refused(answer)) }
 }
 

@@ -1,16 +1,18 @@
 //! `postern generate`: market data made from a seed, to a file or to standard output.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cmd::complain;
+use crate::cmd::whole_file::WholeFile;
 use crate::sim::day::{BUFFER_BYTES, Day, DayConfig, DayError, ORDERS_MAX};
 use crate::sim::day_file::{BinaryFile, PcapFile};
 use crate::types::UtcNanos;
@@ -40,7 +42,11 @@ Examples:
                                           another day, with up to 200,000 orders open at once
 
 All 23 types occur; books are never crossed; securities are marked as test issues. The times spread over the trading
-hours, whatever the number of messages. Memory depends on symbols and open orders, not on messages.")]
+hours, whatever the number of messages. Memory depends on symbols and open orders, not on messages.
+
+A file gets its name once it is whole. Until then it is FILE.….part beside it; a signal, a full disk or any other fault
+removes that, and leaves what was in FILE before. Exit status: 0 made, or the reader of a pipe went away; 1 not made; 130 after
+Ctrl-C, 143 after SIGTERM.")]
 pub struct ItchArgs {
     /// Messages, from the start of the day to its end
     #[arg(long, value_name = "COUNT")]
@@ -132,7 +138,20 @@ impl FromStr for Date {
 enum GenerateError {
     Day(DayError),
     Terminal,
-    Write { path: PathBuf, error: io::Error },
+    Write {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// A file for which there is no room: how much of it was written, and how much that was of the day.
+    Full {
+        path: PathBuf,
+        error: io::Error,
+        bytes: u64,
+        made: u64,
+        messages: u64,
+    },
+    /// By this signal, before the file was whole.
+    Interrupted(u8),
 }
 
 impl fmt::Display for GenerateError {
@@ -148,6 +167,20 @@ impl fmt::Display for GenerateError {
             GenerateError::Write { path, error } => {
                 write!(f, "{}: cannot be written: {error}", path.display())
             }
+            GenerateError::Full { path, error, bytes, made, messages } => {
+                let all = u128::from(*bytes) * u128::from(*messages) / u128::from(*made).max(1);
+                write!(
+                    f,
+                    "{}: cannot be written: {error}. It went up to {} of about {} MiB and was removed: make room for all of \
+                     it, or name a file elsewhere with --output",
+                    path.display(),
+                    bytes >> 20,
+                    (all >> 20) + 1
+                )
+            }
+            GenerateError::Interrupted(_) => {
+                f.write_str("ended by a signal before the file was whole: it was removed")
+            }
         }
     }
 }
@@ -155,17 +188,20 @@ impl fmt::Display for GenerateError {
 /// Makes what `args` ask for; what is wrong goes to standard error.
 pub fn run(args: &GenerateArgs) -> ExitCode {
     let Feed::Itch(args) = &args.feed;
-    match itch(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = itch(args) else { return ExitCode::SUCCESS };
+    let status = match &error {
         // A reader that went away, as `head` does, has read what it wanted.
-        Err(GenerateError::Write { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
+        GenerateError::Write { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            complain(&format!("postern generate: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+        GenerateError::Interrupted(signal) => 128 + signal,
+        GenerateError::Day(_)
+        | GenerateError::Terminal
+        | GenerateError::Write { .. }
+        | GenerateError::Full { .. } => 1,
+    };
+    complain(&format!("postern generate: {error}"));
+    ExitCode::from(status)
 }
 
 /// Bytes collected before they are written.
@@ -178,34 +214,96 @@ fn itch(args: &ItchArgs) -> Result<(), GenerateError> {
         orders: args.orders.unwrap_or_else(|| DayConfig::orders_of(args.symbols)),
         seed: args.seed,
     };
-    let day = Day::new(config).map_err(GenerateError::Day)?;
+    let mut day = Day::new(config).map_err(GenerateError::Day)?;
     let failed = |error| GenerateError::Write { path: args.output.clone(), error };
-    let out: Box<dyn Write> = if args.output.as_os_str() == "-" {
+    if args.output.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             return Err(GenerateError::Terminal);
         }
-        Box::new(io::stdout().lock())
-    } else {
-        Box::new(File::create(&args.output).map_err(failed)?)
-    };
-    write_day(day, args, BufWriter::with_capacity(WRITE_BYTES, out)).map_err(failed)
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
+        write_day(&mut day, args, &mut out, &AtomicUsize::new(0)).map_err(failed)?;
+        return Ok(());
+    }
+    let file = WholeFile::begin(&args.output).map_err(failed)?;
+    let signal = Arc::new(AtomicUsize::new(0));
+    if file.is_removable() {
+        catch(&signal);
+    }
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
+    let written = write_day(&mut day, args, &mut out, &signal);
+    // What is still buffered was flushed, or is given up.
+    let (file, _) = out.into_parts();
+    match written {
+        Ok(true) => file.finish().map_err(failed),
+        Ok(false) => {
+            let signal = u8::try_from(signal.load(Ordering::Relaxed)).unwrap_or(0);
+            Err(GenerateError::Interrupted(signal))
+        }
+        Err(error) if is_full(&error) && file.is_removable() => Err(GenerateError::Full {
+            path: args.output.clone(),
+            error,
+            bytes: file.written_bytes(),
+            made: day.made(),
+            messages: args.messages,
+        }),
+        Err(error) => Err(failed(error)),
+    }
 }
 
-/// Writes a day as `args` say.
-fn write_day(mut day: Day, args: &ItchArgs, out: impl Write) -> io::Result<()> {
+/// Whether there is no room: on the disk, in what its user may have of it, or in a file of this process.
+fn is_full(error: &io::Error) -> bool {
+    let kinds =
+        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    kinds.contains(&error.kind())
+}
+
+/// Notes signals that would end the process, so that it can remove what it has begun.
+fn catch(signal: &Arc<AtomicUsize>) {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+        // Without handlers a signal leaves a file that says by its name that it is a part.
+        let noted = usize::try_from(number).unwrap_or(0);
+        let _ = signal_hook::flag::register_usize(number, Arc::clone(signal), noted);
+    }
+}
+
+/// Messages made between two looks at signals and progress.
+const LOOK_MESSAGES: u64 = 1 << 12;
+
+/// Writes a day as `args` say; `false` if a signal came before its end.
+fn write_day(
+    day: &mut Day,
+    args: &ItchArgs,
+    out: &mut impl Write,
+    signal: &AtomicUsize,
+) -> io::Result<bool> {
     let bar = progress(args.messages);
+    let written = write_messages(day, args, out, |made| {
+        bar.set_position(made);
+        signal.load(Ordering::Relaxed) == 0
+    });
+    // Before anything is said of what went wrong.
+    bar.finish_and_clear();
+    written
+}
+
+/// Writes until the end, or until `goes_on` says no, which is asked now and then with the messages made so far.
+fn write_messages(
+    day: &mut Day,
+    args: &ItchArgs,
+    out: &mut impl Write,
+    goes_on: impl Fn(u64) -> bool,
+) -> io::Result<bool> {
     let mut buffer = [0; BUFFER_BYTES];
-    let tell = |day: &Day| {
-        if day.made().is_multiple_of(1 << 16) {
-            bar.set_position(day.made());
-        }
-    };
+    let goes_on = |made: u64| !made.is_multiple_of(LOOK_MESSAGES) || goes_on(made);
     match args.format {
         Format::Binary => {
             let mut file = BinaryFile::new(out);
             while let Some(length) = day.next_message(&mut buffer) {
                 file.push(&buffer[..length])?;
-                tell(&day);
+                if !goes_on(day.made()) {
+                    return Ok(false);
+                }
             }
             file.finish()?;
         }
@@ -213,13 +311,14 @@ fn write_day(mut day: Day, args: &ItchArgs, out: impl Write) -> io::Result<()> {
             let mut file = PcapFile::new(out, args.date.midnight(), session(args.date))?;
             while let Some(length) = day.next_message(&mut buffer) {
                 file.push(&buffer[..length], day.time_ns())?;
-                tell(&day);
+                if !goes_on(day.made()) {
+                    return Ok(false);
+                }
             }
             file.finish()?;
         }
     }
-    bar.finish_and_clear();
-    Ok(())
+    Ok(true)
 }
 
 /// The name of a day's session: its date without the dashes, padded.

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod output;
 pub mod replay;
 pub mod run;
+pub mod whole_file;
 
 /// Tells something that is no result: to standard error, so that it never mixes with one.
 pub(crate) fn complain(text: &str) {
@@ -24,10 +25,18 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Prints a result to standard output.
-pub(crate) fn answer(text: &str) {
+pub(crate) fn answer(text: &str) -> ExitCode {
     use std::io::Write;
-    // A reader that went away, as `head` does, has read what it wanted.
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    match output::heard(writeln!(std::io::stdout(), "{}", text.trim_end())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => mute(&error),
+    }
+}
+
+/// Tells that a result could not be printed.
+fn mute(error: &std::io::Error) -> ExitCode {
+    complain(&format!("standard output: {error}"));
+    ExitCode::FAILURE
 }
 
 /// The configuration at `path`, or the default one.
@@ -46,8 +55,7 @@ pub fn check_configured(args: &check::CheckArgs) -> ExitCode {
     };
     match check::run(&topology::wants(&config), args.output, &mut std::io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
-        // A reader that went away, as `head` does, has read what it wanted.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => mute(&error),
     }
 }
 
@@ -56,6 +64,10 @@ pub fn read_journal(args: &journal::Args) -> ExitCode {
     let limits = |path: &Path| configured(Some(path)).map(|config| topology::limits(&config));
     match journal::run(args, &mut std::io::stdout().lock(), limits) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(journal::JournalCommandError::Output(error)) => match output::heard(Err(error)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => mute(&error),
+        },
         Err(error) => {
             complain(&error.to_string());
             ExitCode::FAILURE

@@ -54,8 +54,7 @@ pub struct RunArgs {
 /// Runs the daemon; the exit status says how it ended.
 pub fn run(args: &RunArgs) -> ExitCode {
     let Some(path) = &args.config else {
-        super::answer(crate::config::DEFAULT_TOML);
-        return ExitCode::SUCCESS;
+        return super::answer(crate::config::DEFAULT_TOML);
     };
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -65,8 +64,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
     };
     if args.check {
-        super::answer(&config.to_toml());
-        return ExitCode::SUCCESS;
+        return super::answer(&config.to_toml());
     }
     log_to_standard_error();
     match daemon(&config) {

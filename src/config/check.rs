@@ -2,10 +2,14 @@
 //! and cores that are used once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::parse::{Item, Lists};
 use crate::config::reader::{Place, Reader, Section};
-use crate::config::sections::{DriverMode, Gateway, Idle, Instrument, MarketData, Runtime, Stream};
+use crate::config::sections::{
+    Channel, DriverMode, Feed, Gateway, Idle, Instrument, MarketData, Protocol, Runtime, Source,
+    Stream,
+};
 use crate::runtime::layout::Layout;
 
 /// Refuses keys that go with another choice than `chosen`.
@@ -142,6 +146,82 @@ pub(super) fn lists(reader: &mut Reader<'_>, lists: &Lists<'_>) {
     }
 }
 
+/// Refuses channels that could not do what their keys ask for together, or that would hear the same packets.
+pub(super) fn channels(reader: &mut Reader<'_>, lists: &Lists<'_>) {
+    let mut heard: BTreeMap<(Ipv4Addr, SocketAddrV4), Place> = BTreeMap::new();
+    for item in &lists.channels {
+        let Some(channel) = &item.value else { continue };
+        if channel.protocol == Protocol::Itch50 {
+            waits(reader, &item.section, channel);
+        }
+        let Source::Multicast { line_a, line_b, interface, .. } = &channel.source else { continue };
+        // Line B as line A is told where they are read.
+        let line_b = line_b.filter(|line_b| line_b != line_a);
+        for (key, group) in [("line_a", Some(*line_a)), ("line_b", line_b)] {
+            let Some(group) = group else { continue };
+            if let Some(&first) = heard.get(&(*interface, group)) {
+                let line = reader.line_of(first);
+                item.section.refuse(
+                    reader,
+                    key,
+                    format_args!("{group} on interface {interface} is taken: {line}: each line has a group and port of its own"),
+                );
+            } else {
+                heard.insert((*interface, group), item.section.place(key));
+            }
+        }
+    }
+}
+
+/// Refuses a window that keeps nothing where it has to, and a gap that is asked for and has no room.
+fn waits(reader: &mut Reader<'_>, section: &Section<'_>, channel: &Channel) {
+    let reorder = &channel.reorder;
+    let has_server = channel.rerequest.is_some() || channel.glimpse.is_some();
+    let has_lines = matches!(channel.source, Source::Multicast { line_b: Some(_), .. });
+    if reorder.packets == 0 && has_lines && !has_server {
+        section.refuse(
+            reader,
+            "reorder_packets",
+            "is 0, so that what one line loses is a gap before the other can bring it: give 1 or more, or leave out line_b",
+        );
+    }
+    let Some(rerequest) = &channel.rerequest else { return };
+    let (gap, queue) = (rerequest.gap_messages, reorder.queue_messages);
+    if gap >= queue {
+        // One of the two was written: the defaults go together.
+        let (key, remedy) = match section.has("rerequest_gap_messages") {
+            true => ("rerequest_gap_messages", "lower it, or raise recovery_queue_messages"),
+            false => ("recovery_queue_messages", "raise it, or lower rerequest_gap_messages"),
+        };
+        section.refuse(
+            reader,
+            key,
+            format_args!(
+                "a gap of rerequest_gap_messages, {gap}, has no room in recovery_queue_messages, {queue}, which \
+                 holds the gap and what comes behind it: {remedy}"
+            ),
+        );
+    }
+}
+
+/// Refuses books that keep fewer levels than strategies are to be told.
+pub(super) fn depth(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    feed: &Feed,
+    market_data: &MarketData,
+) {
+    let (levels, depth) = (feed.max_levels, market_data.depth);
+    if levels < depth {
+        // The default is beyond every depth, so this is the key that was written.
+        section.refuse(
+            reader,
+            "max_levels",
+            format_args!("{levels} is below market_data.depth, {depth}: a book keeps no more levels than that to tell of"),
+        );
+    }
+}
+
 /// Refuses a session that may have more open orders than there is room for.
 pub(super) fn open_orders(reader: &mut Reader<'_>, lists: &Lists<'_>, most: u32) {
     for item in &lists.sessions {
@@ -209,7 +289,20 @@ fn refer(
 /// The Aeron streams in use: no two uses may share one.
 #[derive(Default)]
 pub(super) struct Streams {
-    used: BTreeMap<Stream, Place>,
+    used: BTreeMap<(String, i32), Place>,
+}
+
+/// Where a channel leads: what else its parameters say, as the length of its terms, makes no other of it.
+fn destination(channel: &str) -> String {
+    let (media, parameters) = channel.split_once('?').unwrap_or((channel, ""));
+    if media == "aeron:ipc" {
+        return media.to_owned();
+    }
+    let value = |wanted: &str| {
+        let mut pairs = parameters.split('|').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == wanted).map_or("", |(_, value)| value)
+    };
+    format!("{media} {} {}", value("endpoint"), value("control"))
 }
 
 impl Streams {
@@ -221,13 +314,14 @@ impl Streams {
         key: &'static str,
         stream: &Stream,
     ) {
-        match self.used.get(stream) {
+        let place = (destination(&stream.channel), stream.stream_id);
+        match self.used.get(&place) {
             Some(&first) => {
                 let line = reader.line_of(first);
                 section.refuse(reader, key, format_args!("{stream} is taken: {line}"));
             }
             None => {
-                self.used.insert(stream.clone(), section.place(key));
+                self.used.insert(place, section.place(key));
             }
         }
     }

@@ -25,6 +25,10 @@ pub use sections::{
 /// The defaults, with every key explained.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
+/// The least `risk.reference_stale_ms`: twice the time between two words of the feed that a channel is current, since a price
+/// in force must not age between them.
+pub(crate) const REFERENCE_STALE_MS_MIN: u32 = 10;
+
 /// How the built-in defaults are named in a fault.
 const DEFAULT_NAME: &str = "default.toml (built in)";
 

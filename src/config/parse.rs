@@ -6,7 +6,6 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::config::Config;
 use crate::config::check;
 use crate::config::reader::{Reader, Section, Tables};
 use crate::config::recovery;
@@ -16,6 +15,7 @@ use crate::config::sections::{
     Session, Source, Telemetry, Venue, Wanted,
 };
 use crate::config::values;
+use crate::config::{Config, REFERENCE_STALE_MS_MIN};
 use crate::net::Timestamps;
 use crate::runtime::layout::Layout;
 use crate::types::{AccountId, ChannelId, InstrumentId, Qty, SessionId, Symbol, VenueId};
@@ -118,7 +118,8 @@ pub(super) fn config(
     let journal = whole(tables, reader, "journal", |s, r| journal(s, r, folder));
     let control = whole(tables, reader, "control", |s, r| control(s, r, folder));
     let telemetry = whole(tables, reader, "telemetry", |s, r| telemetry(s, r, folder));
-    let feed = whole(tables, reader, "feed", feed);
+    let feed_section = tables.section(reader, "feed");
+    let (feed_section, feed) = finished(feed_section, reader, feed);
     tables.finish(reader);
 
     if let (Some(gateway), Some(runtime)) = (&gateway, &runtime) {
@@ -128,6 +129,10 @@ pub(super) fn config(
         check::driver_core(reader, &runtime_section, aeron.driver, runtime);
     }
     check::lists(reader, &lists);
+    check::channels(reader, &lists);
+    if let (Some(feed), Some(market_data)) = (&feed, &market_data) {
+        check::depth(reader, &feed_section, feed, market_data);
+    }
     if let Some(risk) = &risk {
         check::open_orders(reader, &lists, risk.max_open_orders);
     }
@@ -541,7 +546,7 @@ fn risk(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Risk> {
         s.refuse(r, "duplicate_count", "1 would deny every order: 2 or more, or 0 for none");
     }
     let duplicate_window_ms = s.integer(r, "duplicate_window_ms", 1..=60_000);
-    let reference_stale_ms = s.integer(r, "reference_stale_ms", 1..=HOUR_MS);
+    let reference_stale_ms = s.integer(r, "reference_stale_ms", REFERENCE_STALE_MS_MIN..=HOUR_MS);
     Some(Risk {
         max_open_orders: max_open_orders?,
         duplicate_count: duplicate_count?,

@@ -71,7 +71,7 @@ pub(super) fn rerequest(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Optio
         check::foreign(s, r, &KEYS, "a channel without rerequest");
         return Some(None);
     };
-    let server = values::socket_address(s, r, "rerequest", text);
+    let server = values::server(s, r, "rerequest", text);
     let [messages_key, rate_key, timeout_key, attempts_key, gap_key] = KEYS;
     let messages = s.integer_or(r, messages_key, 1..=1_000, 32);
     let per_second = s.integer_or(r, rate_key, 1..=100_000, 1_000);
@@ -100,7 +100,7 @@ pub(super) fn glimpse(
         check::foreign(s, r, &KEYS, "a channel without glimpse");
         return Some(None);
     };
-    let server = values::socket_address(s, r, "glimpse", text);
+    let server = values::server(s, r, "glimpse", text);
     let [user_key, password_key, timeout_key, retry_key] = KEYS;
     let user = s.text(r, user_key).filter(|user| {
         let is_sound = is_word(user, USER_BYTES);

@@ -122,6 +122,28 @@ pub(super) fn socket_address(
     None
 }
 
+/// The address of a server: one host's, not a group's.
+pub(super) fn server(
+    section: &Section<'_>,
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    text: &str,
+) -> Option<SocketAddrV4> {
+    let address = socket_address(section, reader, key, text)?;
+    let ip = address.ip();
+    let fault = if ip.is_multicast() {
+        "is a multicast group"
+    } else if ip.is_broadcast() {
+        "is everybody's address"
+    } else if ip.is_unspecified() {
+        "is nobody's address"
+    } else {
+        return Some(address);
+    };
+    section.refuse(reader, key, format_args!("{ip} {fault}: give the server's own address"));
+    None
+}
+
 /// A multicast group and port.
 pub(super) fn group(
     section: &Section<'_>,
@@ -148,15 +170,20 @@ pub(super) fn interface(
     key: &'static str,
 ) -> Option<Ipv4Addr> {
     let text = section.text(reader, key)?;
-    let address = text.parse().ok();
-    if address.is_none() {
-        section.refuse(
+    match text.parse::<Ipv4Addr>() {
+        Ok(ip) if !ip.is_multicast() && !ip.is_broadcast() => return Some(ip),
+        Ok(ip) => section.refuse(
+            reader,
+            key,
+            format_args!("{ip} is no interface's address: give this machine's own on that network"),
+        ),
+        Err(_) => section.refuse(
             reader,
             key,
             format_args!("\"{text}\" is no IPv4 address such as 192.0.2.10"),
-        );
+        ),
     }
-    address
+    None
 }
 
 /// A price above 0.

@@ -98,6 +98,12 @@ pub trait Agent {
     /// What makes going on impossible.
     fn poll(&mut self, now: Nanos) -> Result<usize, Fatal>;
 
+    /// What its death was, for people, beyond the [`Fatal`] it gave: what happened, and what to do. Asked once after it
+    /// died, outside the hot loop; may allocate.
+    fn last_words(&self) -> Option<String> {
+        None
+    }
+
     /// The process entered `phase`. Must neither block nor allocate.
     fn on_phase(&mut self, phase: Phase, now: Nanos) {
         let _ = (phase, now);

@@ -279,6 +279,11 @@ impl<T: TimeSource> DutyCycle<T> {
         self.slots.iter().filter(|slot| slot.is_alive).all(|slot| slot.slot.agent.is_drained())
     }
 
+    /// What the agent whose code ran last has to say of its death; not for one that panicked.
+    pub fn last_words(&self) -> Option<String> {
+        self.slots.get(self.current).and_then(|slot| slot.slot.agent.last_words())
+    }
+
     /// Declares the agent whose code ran last dead, after a panic in it.
     pub fn bury_current(&mut self) -> Death {
         let slot = &mut self.slots[self.current];

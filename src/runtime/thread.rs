@@ -261,7 +261,10 @@ fn guard(
     loop {
         let (death, message) = match catch_unwind(AssertUnwindSafe(|| body(duty))) {
             Ok(Ok(())) => return,
-            Ok(Err(death)) => (death, death.fatal.to_string()),
+            Ok(Err(death)) => {
+                let told = duty.last_words();
+                (death, told.unwrap_or_else(|| death.fatal.to_string()))
+            }
             Err(payload) => (duty.bury_current(), panic_message(payload.as_ref())),
         };
         context.report(Report::Died { death, message });

@@ -103,6 +103,10 @@ impl Agent for AeronAgent {
         Ok(if self.draining { 0 } else { work })
     }
 
+    fn last_words(&self) -> Option<String> {
+        self.client.down_text()
+    }
+
     fn on_phase(&mut self, phase: Phase, _now: Nanos) {
         self.draining = phase >= Phase::Draining;
     }

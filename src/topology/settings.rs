@@ -348,6 +348,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_price_that_is_in_force_ages_between_two_words_of_the_feed() {
+        let least_ns = u64::from(config::REFERENCE_STALE_MS_MIN) * 1_000_000;
+        assert!(least_ns >= 2 * FEED_STATUS_NS, "{least_ns}");
+    }
+
+    #[test]
     fn a_channel_of_iex_has_room_for_its_instruments() {
         let channel = |protocol| {
             format!(

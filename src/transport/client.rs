@@ -43,6 +43,8 @@ pub struct Client {
     shared: Rc<Shared>,
     counters: Option<TransportCounters>,
     operation_timeout: Duration,
+    driver_timeout_ms: u64,
+    client_liveness_ms: u64,
     /// Loops from one run of the driver to the next: 1 with a UDP channel.
     driver_loops: u32,
     loops_to_driver: u32,
@@ -92,6 +94,8 @@ impl Client {
             shared,
             counters: None,
             operation_timeout: Duration::from_millis(config.operation_timeout_ms),
+            driver_timeout_ms: config.driver_timeout_ms,
+            client_liveness_ms: config.client_liveness_ms,
             driver_loops: config.ipc_loops,
             loops_to_driver: 1,
             loops_to_conductor: 1,
@@ -133,6 +137,15 @@ impl Client {
     /// Why the client is down, or `None` while it is up.
     pub fn down(&self) -> Option<DownReason> {
         self.shared.down()
+    }
+
+    /// Why the client is down, what that means and what to do, with Aeron's own words; `None` while it is up. Allocates.
+    pub fn down_text(&self) -> Option<String> {
+        let reason = self.down()?;
+        let is_own = self.driver_mode() == DriverMode::Invoker;
+        let advice = reason.advice(self.driver_timeout_ms, self.client_liveness_ms, is_own);
+        let told = one_line(&self.error_text());
+        Some(if told.is_empty() { advice } else { format!("{advice} (Aeron: {told})") })
     }
 
     /// The last text of Aeron's error handler; empty if there was none. Allocates.

@@ -30,6 +30,40 @@ impl DownReason {
         }
     }
 
+    /// What happened, and what to do about it, for who configured these timeouts; `is_own`: the driver is run by the thread
+    /// that runs the client.
+    pub(super) fn advice(
+        self,
+        driver_timeout_ms: u64,
+        client_liveness_ms: u64,
+        is_own: bool,
+    ) -> String {
+        let paused = "Something kept it from running: the machine or this process was paused or suspended, swapped, or its \
+                      cores or its disk were busy with others (`postern check` tells what may take a core). What was missed \
+                      meanwhile is not known here, so it ends: start it again";
+        match self {
+            DownReason::DriverTimeout if is_own => format!(
+                "this thread, which runs the Aeron driver, did not run for aeron.driver_timeout_ms, {driver_timeout_ms} ms. \
+                 {paused}. A larger value of that key bears longer pauses"
+            ),
+            DownReason::DriverTimeout => format!(
+                "{self} for aeron.driver_timeout_ms, {driver_timeout_ms} ms: it died, or did not run. Start it again if it is \
+                 another process, then this one"
+            ),
+            DownReason::ClientTimeout | DownReason::ServiceTimeout if is_own => format!(
+                "this thread did not run for aeron.client_liveness_ms, {client_liveness_ms} ms, so that its Aeron client \
+                 counts as dead and all its streams are closed. {paused}. A larger value of that key bears \
+                 longer pauses, and finds out later that a strategy is dead"
+            ),
+            DownReason::ClientTimeout | DownReason::ServiceTimeout => format!(
+                "this thread did not run for the client liveness timeout of the Aeron driver (aeron.client_liveness_ms, \
+                 {client_liveness_ms} ms, or an external driver's aeron.client.liveness.timeout), so that its client counts as \
+                 dead and all its streams are closed. {paused}"
+            ),
+            DownReason::Conductor(_) | DownReason::EventsUnread => self.to_string(),
+        }
+    }
+
     /// The reason behind a code of Aeron's error handler, if that code means that the client is closed.
     pub(super) const fn from_code(code: i32) -> Option<DownReason> {
         match code.wrapping_abs() {
@@ -174,4 +208,24 @@ impl std::error::Error for TransportError {}
 pub(super) fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_timeout_names_the_key_that_set_it() {
+        for is_own in [false, true] {
+            let advice = |reason: DownReason| reason.advice(111, 222, is_own);
+            let driver = advice(DownReason::DriverTimeout);
+            assert!(driver.contains("aeron.driver_timeout_ms, 111 ms"), "{driver}");
+            for reason in [DownReason::ClientTimeout, DownReason::ServiceTimeout] {
+                let client = advice(reason);
+                assert!(client.contains("aeron.client_liveness_ms, 222 ms"), "{client}");
+                assert_eq!(client.contains("external driver"), !is_own, "{client}");
+            }
+            assert_eq!(advice(DownReason::EventsUnread), DownReason::EventsUnread.to_string());
+        }
+    }
 }

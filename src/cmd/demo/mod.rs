@@ -7,6 +7,7 @@
 
 mod balance;
 mod lines;
+mod litter;
 mod outcome;
 mod parts;
 mod report;
@@ -28,7 +29,7 @@ use crate::cmd::demo::outcome::GatewayOutcome;
 use crate::cmd::demo::parts::GatewayProcess;
 use crate::cmd::demo::report::Report;
 use crate::cmd::demo::world::World;
-use crate::cmd::output::Output;
+use crate::cmd::output::{Output, heard};
 use crate::config::Config;
 use crate::runtime::layout::Plan;
 use crate::runtime::{
@@ -116,7 +117,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         on_hot_allocation(OnHotAllocation::Abort);
     }
     let result = match &args.gateway_of {
-        Some(directory) => parts::gateway(directory).map(|()| true),
+        Some(directory) => gateway_of(directory),
         None => demo(args),
     };
     match result {
@@ -127,6 +128,15 @@ pub fn run(args: &DemoArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The gateway's process: it outlives a run that is killed, and removes then what that left.
+fn gateway_of(directory: &Path) -> Result<bool, String> {
+    let claim = litter::Claim::join(directory);
+    let ended = parts::gateway(directory);
+    drop(claim);
+    litter::sweep();
+    ended.map(|()| true)
 }
 
 fn demo(args: &DemoArgs) -> Result<bool, String> {
@@ -177,7 +187,7 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     }
     let is_complete = balance.orders.sent == args.orders;
     let report = Report::new(&balance, &snapshot, &layout, args);
-    report.print(args.output).map_err(|error| format!("standard output: {error}"))?;
+    heard(report.print(args.output)).map_err(|error| format!("standard output: {error}"))?;
     Ok(balance.is_balanced() && is_complete)
 }
 

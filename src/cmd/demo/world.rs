@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cmd::demo::DemoArgs;
 use crate::cmd::demo::lines::Recovery;
+use crate::cmd::demo::litter::{self, Claim, Folders, PREFIX};
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
@@ -49,6 +50,8 @@ const PORT_BLOCKS: u16 = 1_000;
 const PORT_END: u16 = PORT_FIRST + PORT_BLOCK * PORT_BLOCKS;
 /// Long, as a busy machine may keep all of the demo waiting, and no host can die alone.
 const KEEPALIVE_MS: u32 = 5_000;
+/// As long as a session bears silence: neither should end a run for a pause that the other bears.
+const SILENCE_MS: u32 = 3 * KEEPALIVE_MS;
 /// What Linux allows where nobody changed it, and more than ever waits here, in bytes.
 const SOCKET_BUFFER_DEFAULT: u64 = 212_992;
 const SOCKET_BUFFER_MAX: u64 = 4 << 20;
@@ -65,8 +68,9 @@ const GENERATED: [(&str, &str); 4] =
 /// Everything around the gateway.
 pub(super) struct World {
     config: Config,
-    directory: PathBuf,
-    keep: bool,
+    folders: Folders,
+    // Until they are removed.
+    _claim: Option<Claim>,
     instruments: Vec<VenueInstrument>,
     script: Option<CaptureScript>,
     recovery: Option<Recovery>,
@@ -102,14 +106,15 @@ impl World {
         if instruments.is_empty() {
             return Err("the capture names no instrument: no stock directory and no order".into());
         }
-        let directory = folder(args)?;
-        let (config, recovery) = furnish(args, &directory, &instruments).inspect_err(|_| {
-            clean(&directory, args.keep.is_some());
-        })?;
+        litter::sweep();
+        let folders = Folders::new(&folder(args)?, args.keep.is_some());
+        let claim = Claim::new(folders.clone());
+        let (config, recovery) =
+            furnish(args, &folders, &instruments).inspect_err(|_| folders.remove())?;
         Ok(World {
             config,
-            directory,
-            keep: args.keep.is_some(),
+            folders,
+            _claim: claim,
             instruments,
             script,
             recovery,
@@ -142,7 +147,7 @@ impl World {
 
     /// The run's folder: configuration, keys, journal.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.folders.directory
     }
 
     /// The floor's relay, for the gateway's thread: the same channels as orders and reports, streams of its own.
@@ -175,7 +180,7 @@ impl World {
         let buffer_bytes = usize::try_from(self.config.aeron.socket_buffer_bytes)
             .map_err(|_| "a socket buffer beyond all memory")?;
         let aeron = AeronConfig {
-            directory: memory_of(&self.directory, "world"),
+            directory: self.folders.memory("world"),
             streams_max: 16,
             socket_send_bytes: buffer_bytes,
             socket_receive_bytes: buffer_bytes,
@@ -285,26 +290,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        clean(&self.directory, self.keep);
+        self.folders.remove();
+        // A gateway's process that was killed has left word that it uses them.
+        litter::sweep();
     }
-}
-
-/// Removes what a run leaves: its folder, unless it is to be kept, and what a driver that was killed left in memory.
-fn clean(directory: &Path, keep: bool) {
-    for name in ["gateway", "world"] {
-        // Drivers that ended in good order have removed theirs.
-        let _ = std::fs::remove_dir_all(memory_of(directory, name));
-    }
-    if !keep {
-        // What cannot be removed is left for the system's tidying of temporary files.
-        let _ = std::fs::remove_dir_all(directory);
-    }
-}
-
-/// The folder of a media driver: named after the process too, as two runs may keep folders of one name.
-fn memory_of(directory: &Path, name: &str) -> PathBuf {
-    let own = directory.file_name().and_then(|n| n.to_str()).unwrap_or("demo");
-    PathBuf::from(format!("/dev/shm/{own}.{}-{name}", std::process::id()))
 }
 
 /// Channels of the demo, by what goes over them.
@@ -481,8 +470,8 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
     let own = std::process::id();
     // A process of the same number that was killed may have left its folder.
     let temporary = (0..FOLDERS_TRIED).map(|turn| match turn {
-        0 => std::env::temp_dir().join(format!("postern-demo-{own}")),
-        _ => std::env::temp_dir().join(format!("postern-demo-{own}-{turn}")),
+        0 => std::env::temp_dir().join(format!("{PREFIX}{own}")),
+        _ => std::env::temp_dir().join(format!("{PREFIX}{own}-{turn}")),
     });
     let mut refused = String::new();
     for path in args.keep.iter().cloned().chain(temporary.filter(|_| args.keep.is_none())) {
@@ -500,14 +489,15 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
 /// bad, the exchange has servers for who missed something.
 fn furnish(
     args: &DemoArgs,
-    directory: &Path,
+    folders: &Folders,
     instruments: &[VenueInstrument],
 ) -> Result<(Config, Option<Recovery>), String> {
+    let directory = folders.directory.as_path();
     let recovery = args.lines.is_bad();
     let recovery = recovery
         .then(|| Recovery::prepare(directory, instruments.len(), OPEN_ORDERS_MAX))
         .transpose()?;
-    let text = configuration(args, directory, instruments, recovery.as_ref())?;
+    let text = configuration(args, folders, instruments, recovery.as_ref())?;
     for key in ["strategy.key", "venue.key"] {
         write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
     }
@@ -554,7 +544,7 @@ fn socket_buffer_bytes() -> u64 {
 /// The gateway's configuration as a file, as one would write it by hand.
 fn configuration(
     args: &DemoArgs,
-    directory: &Path,
+    folders: &Folders,
     instruments: &[VenueInstrument],
     recovery: Option<&Recovery>,
 ) -> Result<String, String> {
@@ -565,7 +555,7 @@ fn configuration(
         super::DemoLayout::Split => "split",
     };
     let buffer = socket_buffer_bytes();
-    let aeron = memory_of(directory, "gateway");
+    let aeron = folders.memory("gateway");
     let aeron = aeron.display();
     // A group of its own for each run, so that two runs at once do not hear each other.
     let group = 1 + std::process::id() % 250;
@@ -582,8 +572,8 @@ layout = "{layout}"
 stall_threshold_us = 1000
 [aeron]
 directory = "{aeron}"
-driver_timeout_ms = 5000
-client_liveness_ms = 5000
+driver_timeout_ms = {SILENCE_MS}
+client_liveness_ms = {SILENCE_MS}
 socket_buffer_bytes = {buffer}
 [entry]
 channel = "aeron:udp?endpoint=127.0.0.1:{orders}"

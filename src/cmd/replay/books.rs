@@ -1,8 +1,7 @@
 //! A replay into a feed agent of this process: what its books come to, and how long each message took.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,8 +10,10 @@ use crate::cmd::replay::cut::{Before, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
 use crate::cmd::replay::protocol::{Choice, Found};
 use crate::cmd::replay::report::{BookLine, ReplayReport};
+use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::stopwatch::{Measured, Stopwatch};
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
+use crate::cmd::whole_file::WholeFile;
 use crate::feed::arbiter::Join;
 use crate::feed::book::{Best, BooksConfig};
 use crate::feed::channel::{ChannelCounts, ChannelSettings};
@@ -26,12 +27,12 @@ use crate::ring::{Backing, RingConfig, ring};
 use crate::runtime::{Agent, Clock};
 use crate::telemetry::Registry;
 use crate::transport::memory::{MemoryPublication, stream};
-use crate::types::{ChannelId, InstrumentId, Price, Symbol, UtcNanos};
+use crate::types::{ChannelId, InstrumentId, Nanos, Price, Symbol, UtcNanos};
 
 /// Datagrams handed out between two looks at the clock, the progress bar and the signals.
 const BURST: u32 = 4_096;
 
-type Source = Measured<Player<Rounds<Window<AnyRecording>>>>;
+type Source = Measured<Player<Rounds<Window<Seen<AnyRecording>>>>>;
 
 /// What a replay came to.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Outcome {
     pub totals: ChannelCounts,
     /// What its datagrams and its messages are.
     pub protocol: (&'static str, &'static str),
+    /// What is worth to be told and is no fault.
+    pub remarks: Vec<String>,
     /// What went wrong on the way.
     pub complaints: Vec<String>,
 }
@@ -52,7 +55,7 @@ pub fn replay(
     choice: Choice,
     args: &ReplayArgs,
     is_stopped: &AtomicBool,
-    hlog: Option<File>,
+    hlog: Option<WholeFile>,
 ) -> Outcome {
     let clock = Clock::start();
     let mut complaints = Vec::new();
@@ -62,7 +65,8 @@ pub fn replay(
     };
     let plan = Plan::of(&recording, &choice, args);
     let config = plan.config(args);
-    let window = Window::new(recording, args.from, args.until, Before::AtOnce);
+    let seen = Seen::new(recording, &args.symbols);
+    let window = Window::new(seen, args.from, args.until, Before::AtOnce);
     let mut player = Player::new(Rounds::new(window), args.speed.0, args.rounds);
     for &(flow, channel, line) in &plan.routes {
         // Subscribing to a recording does not fail.
@@ -98,21 +102,35 @@ pub fn replay(
     let elapsed_ns = clock.now().since(started);
     progress.end();
     if let (Some(file), Some(stopwatch)) = (hlog, agent.source().stopwatch())
-        && let Err(error) = stopwatch.write(BufWriter::new(file), started, elapsed_ns)
+        && let Err(error) = write_log(stopwatch, file, started, elapsed_ns)
     {
         let name = args.hlog.as_deref().unwrap_or(&args.file).display();
         complaints.push(format!("{name}: cannot be written: {error}"));
     }
     let played = agent.source().source();
-    let recording = played.recording().inner().inner();
+    let seen = played.recording().inner().inner();
+    let recording = seen.inner();
     if let Some(defect) = recording.defect() {
         complaints.push(format!("{defect}; what comes before it was replayed"));
     } else if played.handed_count() == 0 && !is_stopped.load(Ordering::Relaxed) {
         complaints.push(format!("{}: no UDP datagram to replay in it", args.file.display()));
     }
     let complete = recording.defect().is_none() && agent.is_over();
+    let mut remarks = Vec::new();
+    seen.tell(args, agent.is_over(), &mut remarks, &mut complaints);
     let (report, totals) = report(&agent, complete, elapsed_ns);
-    Outcome { report, totals, protocol, complaints }
+    Outcome { report, totals, protocol, remarks, complaints }
+}
+
+/// Writes what a stopwatch took: all of it, or the file stays what it was.
+fn write_log(
+    stopwatch: &Stopwatch,
+    mut file: WholeFile,
+    started: Nanos,
+    elapsed_ns: u64,
+) -> io::Result<()> {
+    stopwatch.write(BufWriter::new(&mut file), started, elapsed_ns)?;
+    file.finish()
 }
 
 /// What a channel is planned to be.
@@ -310,6 +328,7 @@ fn report(
         errors: totals.packet_errors + totals.message_errors + totals.misfits,
         complete,
         elapsed_ns,
+        symbols_absent: agent.source().source().recording().inner().inner().absent_names(),
         books,
         digest: format!("{:016x}", agent.digest()),
     };

@@ -3,7 +3,8 @@
 use std::net::SocketAddrV4;
 
 use crate::cmd::replay::values::Moment;
-use crate::feed::itch50::{self, Message};
+use crate::feed::iex::tp;
+use crate::feed::itch50;
 use crate::feed::moldudp64::{self, HEADER_BYTES, Header, Packet, Session};
 use crate::net::{Recorded, Recording};
 use crate::types::Symbol;
@@ -183,17 +184,9 @@ impl<R: Recording> OnlySymbols<R> {
 fn keeps(symbols: &[Symbol], is_kept: &mut [bool], message: &[u8]) -> bool {
     let Ok(decoded) = itch50::decode(message) else { return false };
     let place = usize::from(decoded.head().locate);
-    #[allow(clippy::wildcard_enum_match_arm, reason = "an order's security was named when it came")]
-    let named = match decoded {
-        Message::StockDirectory(m) => Some(m.symbol),
-        Message::TradingAction(m) => Some(m.symbol),
-        Message::AddOrder(m) => Some(m.symbol),
-        Message::Trade(m) => Some(m.symbol),
-        Message::CrossTrade(m) => Some(m.symbol),
-        _ => None,
-    };
     let Some(kept) = is_kept.get_mut(place) else { return false };
-    if let Some(symbol) = named
+    // An order's security was named when it came.
+    if let Some(symbol) = decoded.symbol()
         && place != 0
     {
         *kept = symbols.contains(&symbol);
@@ -250,6 +243,9 @@ impl<R: Recording> Rounds<R> {
     }
 }
 
+/// Where an IEX-TP segment has its session ("Transport Specification", header).
+const SESSION_NUMBER: std::ops::Range<usize> = 8..12;
+
 /// The name of a round after the first: the beginning of the old one, and the last five digits of the round's number.
 fn session_of(old: [u8; 10], round: u32) -> Session {
     let mut name = old;
@@ -270,8 +266,16 @@ impl<R: Recording> Recording for Rounds<R> {
             let payload = self.inner.datagram().payload;
             self.datagram.clear();
             self.datagram.extend_from_slice(payload);
-            // Only what is MoldUDP64 has a session; the rest is passed on as it is.
-            if moldudp64::parse(payload).is_ok()
+            // What has no session is passed on as it is.
+            if tp::parse(payload).is_ok() {
+                if let Some(number) = self.datagram.get_mut(SESSION_NUMBER)
+                    && let Ok(old) = <[u8; 4]>::try_from(&*number)
+                {
+                    // Another number for each round, whatever the first was.
+                    let new = u32::from_le_bytes(old).wrapping_add(self.round);
+                    number.copy_from_slice(&new.to_le_bytes());
+                }
+            } else if moldudp64::parse(payload).is_ok()
                 && let Some(name) = self.datagram.first_chunk_mut::<10>()
             {
                 *name = session_of(*name, self.round).0;

@@ -1,6 +1,5 @@
 //! `postern replay`: a recorded feed through the feed agent, or onto the wire, at any pace.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -17,11 +16,13 @@ mod cut;
 mod file;
 mod protocol;
 mod report;
+mod seen;
 mod stopwatch;
 mod values;
 mod wire;
 
-use crate::cmd::output::Output;
+use crate::cmd::output::{Output, heard};
+use crate::cmd::whole_file::WholeFile;
 use crate::feed::channel::ChannelCounts;
 use crate::runtime::Clock;
 use crate::types::{Nanos, Symbol};
@@ -30,6 +31,7 @@ pub use cut::{Before, OnlySymbols, Rounds, Window};
 pub use file::{AnyRecording, MessageFile, Packing};
 pub use protocol::Protocol;
 pub use report::{BookLine, ReplayReport};
+pub use seen::Seen;
 pub use stopwatch::{Measured, Stopwatch};
 pub use values::{Destinations, Moment, Pace, Percent};
 pub use wire::{LineReport, WireError, WireReport};
@@ -56,9 +58,10 @@ Examples:
 The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64, or DEEP 1.0 or TOPS 1.6 over IEX-TP) or BinaryFILE (ITCH
 5.0 messages behind their lengths), each also as gzip; a BinaryFILE may be of any size. Destinations that carry the same
 session, or stream of IEX, are taken as lines of one channel. IEX tells of price levels and not of orders: `orders` of a
-book is then the number of its levels; --hlog, --loop and times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
-ends a replay with the report so far. The exit status is not 0 if a part of the file could not be read; `complete` is
-false in the JSON if it breaks off.")]
+book is then the number of its levels; times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
+ends a replay with the report so far, and the exit status 130. Symbols that no message names are told, and are
+`symbols_absent` in the JSON. The exit status is 1 if a part of the file could not be read, or none of the symbols is in it;
+`complete` is false in the JSON if it breaks off.")]
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
@@ -109,6 +112,9 @@ pub struct ReplayArgs {
     /// Packets to send after up to 8 later ones, per cent
     #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
     pub reorder: Percent,
+    /// Packets at which a line stalls, for up to 8 packets, per cent
+    #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
+    pub delay: Percent,
     /// Packets to damage, per cent
     #[arg(long, value_name = "PERCENT", default_value = "0", requires = "to")]
     pub corrupt: Percent,
@@ -137,6 +143,7 @@ impl ReplayArgs {
             loss: Percent::default(),
             duplicate: Percent::default(),
             reorder: Percent::default(),
+            delay: Percent::default(),
             corrupt: Percent::default(),
             seed: 1,
         }
@@ -173,21 +180,22 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
     }
     let packing = if args.to.is_some() { Packing::Packed } else { Packing::Single };
     let recording = AnyRecording::open(&args.file, packing).map_err(|error| error.to_string())?;
-    let (printed, mut complaints) = match args.to {
+    let (printed, remarks, mut complaints) = match args.to {
         Some(to) => {
             args.protocol.check_unused()?;
             protocol::check_wire(&recording, args)?;
+            wire::impairment(args).check()?;
             let outcome = wire::replay(recording, to, args, is_stopped)
                 .map_err(|error| format!("{}: {error}", args.file.display()))?;
             let printed = match args.output {
                 Output::Json => report::print_json(&outcome.report),
                 Output::Text => report::print_wire(&outcome.report),
             };
-            (printed, outcome.complaints)
+            (printed, outcome.remarks, outcome.complaints)
         }
         None => {
             let choice = protocol::choose(&recording, args)?;
-            let hlog = args.hlog.as_deref().map(create).transpose()?;
+            let hlog = args.hlog.as_deref().map(begin).transpose()?;
             let mut outcome = books::replay(recording, choice, args, is_stopped, hlog);
             let totals = &outcome.totals;
             if totals.packet_errors + totals.message_errors > 0 {
@@ -212,17 +220,19 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
                 Output::Json => report::print_json(&outcome.report),
                 Output::Text => report::print_text(&outcome.report),
             };
-            (printed, outcome.complaints)
+            (printed, outcome.remarks, outcome.complaints)
         }
     };
-    if let Err(error) = printed {
+    complain(&remarks);
+    if let Err(error) = heard(printed) {
         complaints.push(format!("standard output: {error}"));
     }
     Ok(complaints)
 }
 
-fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| format!("{}: cannot be written: {error}", path.display()))
+fn begin(path: &Path) -> Result<WholeFile, String> {
+    let unwritten = |error| format!("{}: cannot be written: {error}", path.display());
+    WholeFile::begin(path).map_err(unwritten)
 }
 
 fn complain(complaints: &[String]) -> ExitCode {

@@ -171,12 +171,6 @@ pub(super) fn check_wire(recording: &AnyRecording, args: &ReplayArgs) -> Result<
 
 fn check_iex(args: &ReplayArgs) -> Result<(), String> {
     let is_time = |moment: Option<Moment>| matches!(moment, Some(Moment::TimeOfDay(_)));
-    if args.hlog.is_some() {
-        return Err("--hlog does not go with IEX: latencies are taken by type of ITCH".into());
-    }
-    if args.rounds != 1 {
-        return Err("--loop does not go with IEX: only MoldUDP64 can be given new sessions".into());
-    }
     if is_time(args.from) || is_time(args.until) {
         return Err(
             "--from and --until with IEX take nanoseconds of the capture: it has no time of day"

@@ -40,6 +40,8 @@ pub struct ReplayReport {
     pub complete: bool,
     /// Time from the first datagram handed out until the last one was applied.
     pub elapsed_ns: u64,
+    /// Symbols that were asked for and that no message named.
+    pub symbols_absent: Vec<String>,
     /// The books by symbol.
     pub books: BTreeMap<String, BookLine>,
     /// Digest of all orders in all books, 16 hexadecimal digits.
@@ -107,13 +109,24 @@ pub(super) fn print_wire(report: &WireReport) -> io::Result<()> {
         format!("{} us", report.late_ns_max / 1_000),
     ]);
     let mut lines = Table::new();
-    lines.set_header(["to", "packets", "lost", "twice", "reordered", "damaged", "sent", "refused"]);
+    lines.set_header([
+        "to",
+        "packets",
+        "lost",
+        "twice",
+        "reordered",
+        "stalls",
+        "damaged",
+        "sent",
+        "refused",
+    ]);
     for line in &report.lines {
         let counts = [
             line.packets,
             line.lost,
             line.duplicated,
             line.reordered,
+            line.delayed,
             line.corrupted,
             line.sent,
             line.errors,

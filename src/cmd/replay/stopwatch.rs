@@ -7,20 +7,55 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::feed::iex::tp::{self, ProtocolId, Segment};
+use crate::feed::iex::{deep, tops};
 use crate::feed::itch50::TYPES;
-use crate::feed::moldudp64::{self, HEADER_BYTES, Header, Messages, Packet, Session};
+use crate::feed::moldudp64::{self, Packet};
 use crate::net::{Datagram, DatagramHandler, PacketSource, Polled};
 use crate::runtime::Clock;
 use crate::telemetry::empty_histogram;
 use crate::telemetry::hlog::{Environment, LogWriter};
 use crate::types::{ChannelId, Nanos};
 
-/// What was measured: a histogram for each ITCH letter that came.
+/// Whose letter names a type of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Itch,
+    Deep,
+    Tops,
+}
+
+impl Of {
+    /// Before the letter in a tag.
+    const fn tag(self) -> &'static str {
+        match self {
+            Of::Itch => "itch",
+            Of::Deep => "deep",
+            Of::Tops => "tops",
+        }
+    }
+
+    /// The letters there are, in the order of the specification.
+    fn letters(self) -> Vec<u8> {
+        match self {
+            Of::Itch => TYPES.iter().map(|&(letter, _)| letter).collect(),
+            Of::Deep => deep::types().map(|(letter, _)| letter).collect(),
+            Of::Tops => tops::types().map(|(letter, _)| letter).collect(),
+        }
+    }
+}
+
+/// A session's name, or its number in the first bytes.
+type SessionName = [u8; 10];
+
+/// What was measured: a histogram for each type of message that came.
 pub struct Stopwatch {
     clock: Clock,
-    by_letter: Vec<Option<Histogram<u64>>>,
+    itch: Vec<Option<Histogram<u64>>>,
+    deep: Vec<Option<Histogram<u64>>>,
+    tops: Vec<Option<Histogram<u64>>>,
     /// The session each channel is in, and the number of its next message: copies by another line are not measured.
-    next: Vec<(Option<Session>, u64)>,
+    next: Vec<(Option<SessionName>, u64)>,
     datagram: Vec<u8>,
 }
 
@@ -35,39 +70,78 @@ impl Stopwatch {
     pub fn new(clock: Clock, channels: usize) -> Stopwatch {
         Stopwatch {
             clock,
-            by_letter: vec![None; 256],
+            itch: vec![None; 256],
+            deep: vec![None; 256],
+            tops: vec![None; 256],
             next: vec![(None, 1); channels],
             datagram: Vec::with_capacity(65_536),
         }
     }
 
-    /// Hands on the messages of a packet, each in a packet of its own.
+    /// Hands on the messages of a MoldUDP64 packet, each in a packet of its own.
     fn split<H: DatagramHandler>(
         &mut self,
         whole: Datagram<'_>,
-        header: Header,
-        messages: Messages<'_>,
+        header: moldudp64::Header,
+        messages: moldudp64::Messages<'_>,
         handler: &mut H,
     ) {
-        let place = usize::try_from(whole.channel.0).unwrap_or(usize::MAX);
         for (sequence, message) in (header.sequence..).zip(messages) {
-            let mut head = [0; HEADER_BYTES];
-            Header { count: 1, sequence, ..header }.write(&mut head);
-            let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-            self.datagram.clear();
-            self.datagram.extend_from_slice(&head);
-            self.datagram.extend_from_slice(&length.to_be_bytes());
-            self.datagram.extend_from_slice(message);
-
-            let start = self.clock.now();
-            handler.on_datagram(Datagram { payload: &self.datagram, ..whole });
-            let ns = self.clock.now().since(start);
-            let letter = message.first().copied().unwrap_or(0);
-            self.record(place, header.session, sequence, letter, ns);
+            let mut head = [0; moldudp64::HEADER_BYTES];
+            moldudp64::Header { count: 1, sequence, ..header }.write(&mut head);
+            self.wrap(&head, length(message).to_be_bytes(), message);
+            let ns = self.hand_on(whole, handler);
+            self.record(whole, Of::Itch, (header.session.0, sequence), message, ns);
         }
     }
 
-    fn record(&mut self, place: usize, session: Session, sequence: u64, letter: u8, ns: u64) {
+    /// Hands on the messages of an IEX-TP segment, each in a segment of its own.
+    fn split_segment<H: DatagramHandler>(
+        &mut self,
+        whole: Datagram<'_>,
+        of: Of,
+        header: tp::Header,
+        messages: tp::Messages<'_>,
+        handler: &mut H,
+    ) {
+        let mut session = [0; 10];
+        session[..4].copy_from_slice(&header.session.0.to_le_bytes());
+        let mut offset = header.offset;
+        for (sequence, message) in (header.sequence..).zip(messages) {
+            let mut head = [0; tp::HEADER_BYTES];
+            let bytes = length(message).saturating_add(2);
+            tp::Header { count: 1, sequence, offset, ..header }.write(bytes, &mut head);
+            offset = offset.saturating_add(u64::from(bytes));
+            self.wrap(&head, length(message).to_le_bytes(), message);
+            let ns = self.hand_on(whole, handler);
+            self.record(whole, of, (session, sequence), message, ns);
+        }
+    }
+
+    /// Makes the datagram of one message.
+    fn wrap(&mut self, head: &[u8], length: [u8; 2], message: &[u8]) {
+        self.datagram.clear();
+        self.datagram.extend_from_slice(head);
+        self.datagram.extend_from_slice(&length);
+        self.datagram.extend_from_slice(message);
+    }
+
+    /// Hands it on and returns how long that took.
+    fn hand_on<H: DatagramHandler>(&mut self, whole: Datagram<'_>, handler: &mut H) -> u64 {
+        let start = self.clock.now();
+        handler.on_datagram(Datagram { payload: &self.datagram, ..whole });
+        self.clock.now().since(start)
+    }
+
+    fn record(
+        &mut self,
+        whole: Datagram<'_>,
+        of: Of,
+        (session, sequence): (SessionName, u64),
+        message: &[u8],
+        ns: u64,
+    ) {
+        let place = usize::try_from(whole.channel.0).unwrap_or(usize::MAX);
         let Some((known, next)) = self.next.get_mut(place) else { return };
         if *known != Some(session) {
             (*known, *next) = (Some(session), 1);
@@ -76,31 +150,42 @@ impl Stopwatch {
             return;
         }
         *next = sequence + 1;
-        let histogram = &mut self.by_letter[usize::from(letter)];
+        let by_letter = match of {
+            Of::Itch => &mut self.itch,
+            Of::Deep => &mut self.deep,
+            Of::Tops => &mut self.tops,
+        };
+        let histogram = &mut by_letter[usize::from(message.first().copied().unwrap_or(0))];
         histogram.get_or_insert_with(empty_histogram).saturating_record(ns);
     }
 
-    /// Letter and times of each type that came, in the order of the specification.
-    pub fn histograms(&self) -> impl Iterator<Item = (char, &Histogram<u64>)> {
-        TYPES.iter().filter_map(|&(letter, _)| {
-            let histogram = self.by_letter[usize::from(letter)].as_ref()?;
-            Some((char::from(letter), histogram))
+    /// Tag and times of each type that came, in the order of the specifications: `itch_A`, `deep_8`, `tops_Q` and so on.
+    pub fn histograms(&self) -> impl Iterator<Item = (String, &Histogram<u64>)> {
+        let all = [(Of::Itch, &self.itch), (Of::Deep, &self.deep), (Of::Tops, &self.tops)];
+        all.into_iter().flat_map(|(of, by_letter)| {
+            of.letters().into_iter().filter_map(move |letter| {
+                let histogram = by_letter[usize::from(letter)].as_ref()?;
+                Some((format!("{}_{}", of.tag(), char::from(letter)), histogram))
+            })
         })
     }
 
-    /// Writes a log with a tag for each type: `itch_A` and so on.
+    /// Writes a log with a tag for each type.
     ///
     /// # Errors
     /// What writing gives.
     pub fn write(&self, to: impl Write, start: Nanos, length_ns: u64) -> io::Result<()> {
         let environment = Environment::here("replay");
         let mut log = LogWriter::begin(to, &environment, self.clock.utc(start))?;
-        for (letter, histogram) in self.histograms() {
-            let length = Duration::from_nanos(length_ns);
-            log.write(&format!("itch_{letter}"), histogram, Duration::ZERO, length)?;
+        for (tag, histogram) in self.histograms() {
+            log.write(&tag, histogram, Duration::ZERO, Duration::from_nanos(length_ns))?;
         }
         log.finish().map(|_| ())
     }
+}
+
+fn length(message: &[u8]) -> u16 {
+    u16::try_from(message.len()).unwrap_or(u16::MAX)
 }
 
 /// A source, measured if there is a stopwatch.
@@ -135,6 +220,15 @@ struct Splitter<'a, H> {
 
 impl<H: DatagramHandler> DatagramHandler for Splitter<'_, H> {
     fn on_datagram(&mut self, datagram: Datagram<'_>) {
+        // As in telling the protocol: IEX-TP is asked first.
+        if let Ok(Segment::Data(header, messages)) = tp::parse(datagram.payload) {
+            let of = match header.protocol {
+                ProtocolId::DEEP_1_0 => Of::Deep,
+                ProtocolId::TOPS_1_6 => Of::Tops,
+                _ => return self.handler.on_datagram(datagram),
+            };
+            return self.stopwatch.split_segment(datagram, of, header, messages, self.handler);
+        }
         match moldudp64::parse(datagram.payload) {
             Ok(Packet::Data(header, messages)) => {
                 self.stopwatch.split(datagram, header, messages, self.handler);

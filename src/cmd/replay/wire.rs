@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cmd::replay::cut::{Before, OnlySymbols, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
+use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::values::Destinations;
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
 use crate::feed::moldudp64::{self, Session};
@@ -35,6 +36,8 @@ pub struct WireReport {
     pub complete: bool,
     /// Time from the first datagram until after the last.
     pub elapsed_ns: u64,
+    /// Symbols that were asked for and that no message named.
+    pub symbols_absent: Vec<String>,
     /// The latest a datagram came after it was due; 0 where none had a time.
     pub late_ns_max: u64,
     /// Each line.
@@ -54,6 +57,8 @@ pub struct LineReport {
     pub duplicated: u64,
     /// Sent after later ones.
     pub reordered: u64,
+    /// At which the line stalled: they and those behind them were sent late.
+    pub delayed: u64,
     /// Sent with bits flipped or cut.
     pub corrupted: u64,
     /// Datagrams that left, copies too.
@@ -166,6 +171,8 @@ impl DatagramHandler for Wire {
 pub struct Outcome {
     /// What is printed.
     pub report: WireReport,
+    /// What is worth to be told and is no fault.
+    pub remarks: Vec<String>,
     /// What went wrong on the way.
     pub complaints: Vec<String>,
 }
@@ -189,7 +196,8 @@ pub fn replay(
         bytes: 0,
         too_long: 0,
     };
-    let window = Window::new(recording, args.from, args.until, Before::Skipped);
+    let seen = Seen::new(recording, &args.symbols);
+    let window = Window::new(seen, args.from, args.until, Before::Skipped);
     let part = Rounds::new(OnlySymbols::new(window, args.symbols.clone()));
     let mut player = Player::new(part, args.speed.0, args.rounds);
     for (flow, line) in routes {
@@ -216,13 +224,15 @@ pub fn replay(
         line.release();
     }
     progress.end();
-    let recording = player.recording().inner().inner().inner();
-    let mut complaints = Vec::new();
+    let seen = player.recording().inner().inner().inner();
+    let recording = seen.inner();
+    let (mut remarks, mut complaints) = (Vec::new(), Vec::new());
     if let Some(defect) = recording.defect() {
         complaints.push(format!("{defect}; what comes before it was sent"));
     } else if player.handed_count() == 0 && is_over {
         complaints.push(format!("{}: no datagram to send in it", args.file.display()));
     }
+    seen.tell(args, is_over, &mut remarks, &mut complaints);
     if wire.too_long > 0 {
         complaints.push(format!(
             "{}: {} datagrams longer than {DATAGRAM_BYTES_MAX} bytes were left out",
@@ -235,10 +245,11 @@ pub fn replay(
         bytes: wire.bytes,
         complete: is_over && recording.defect().is_none(),
         elapsed_ns: clock.now().since(started),
+        symbols_absent: seen.absent_names(),
         late_ns_max: player.late_ns_max(),
         lines: wire.lines.iter().map(line_report).collect(),
     };
-    Ok(Outcome { report, complaints })
+    Ok(Outcome { report, remarks, complaints })
 }
 
 fn line_report((to, line): &(SocketAddrV4, Impaired<Outlet>)) -> LineReport {
@@ -249,9 +260,22 @@ fn line_report((to, line): &(SocketAddrV4, Impaired<Outlet>)) -> LineReport {
         lost: counts.lost,
         duplicated: counts.duplicated,
         reordered: counts.reordered,
+        delayed: counts.delayed,
         corrupted: counts.corrupted,
         sent: line.sink().sent,
         errors: line.sink().errors,
+    }
+}
+
+/// What is done to each line.
+pub(super) fn impairment(args: &ReplayArgs) -> Impairment {
+    Impairment {
+        loss_ppm: args.loss.ppm,
+        duplicate_ppm: args.duplicate.ppm,
+        reorder_ppm: args.reorder.ppm,
+        corrupt_ppm: args.corrupt.ppm,
+        delay_ppm: args.delay.ppm,
+        distance_max: DISTANCE_MAX,
     }
 }
 
@@ -260,14 +284,7 @@ fn lines(
     to: Destinations,
     args: &ReplayArgs,
 ) -> Result<Vec<(SocketAddrV4, Impaired<Outlet>)>, WireError> {
-    let impairment = Impairment {
-        loss_ppm: args.loss.ppm,
-        duplicate_ppm: args.duplicate.ppm,
-        reorder_ppm: args.reorder.ppm,
-        corrupt_ppm: args.corrupt.ppm,
-        delay_ppm: 0,
-        distance_max: DISTANCE_MAX,
-    };
+    let impairment = impairment(args);
     let addresses = [Some(to.a), to.b];
     let seeds = args.seed..=args.seed.saturating_add(1);
     let lines = addresses.into_iter().flatten().zip(seeds).map(|(address, seed)| {

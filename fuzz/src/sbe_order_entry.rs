@@ -1,0 +1,16 @@
+//! Any bytes as a message of the schema `order_entry`: none panic, and what is taken is written back to the same bytes.
+
+use postern::codec::order_entry::OrderEntry;
+
+/// Takes any bytes.
+///
+/// # Panics
+/// If what this file says does not hold.
+pub fn take(bytes: &[u8]) {
+    if let Ok(message) = OrderEntry::decode(bytes) {
+        let mut again = vec![0; bytes.len()];
+        let length = message.encode(&mut again);
+        assert_eq!(length, bytes.len());
+        assert_eq!(OrderEntry::decode(&again), Ok(message));
+    }
+}
