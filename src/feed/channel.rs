@@ -2,13 +2,16 @@
 
 use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
+use crate::feed::faults::Faults;
 use crate::feed::glimpse::SnapshotEvent;
 use crate::feed::itch50::{
-    self, ItchError, Message, OrderEvent, WINDOW_BYTES, decode_event, window,
+    self, ItchError, Message, OrderEvent, OrderEventKind, WINDOW_BYTES, decode_event, window,
 };
 use crate::feed::lookahead::{Decoded, Lookahead};
+use crate::feed::market_state::{MarketChange, MarketState, TRADES_KEPT};
 use crate::feed::moldudp64::{self, Messages, Packet};
 use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
+use crate::feed::view::ItchBooks;
 use crate::net::{RecoveryLink, StreamState};
 use crate::types::{FeedState, Nanos, Symbol};
 
@@ -63,6 +66,12 @@ pub trait FeedSink {
 
     /// All orders, statuses and locate codes were forgotten: a new session begins.
     fn on_clear(&mut self, books: &Books);
+
+    /// Something changed of what is known besides orders. Told after [`FeedSink::on_message`] of the message that did it.
+    #[inline]
+    fn on_market(&mut self, market: &MarketState, change: &MarketChange) {
+        let _ = (market, change);
+    }
 }
 
 /// For whom the books themselves are enough.
@@ -89,8 +98,16 @@ pub struct Channel {
     arbiter: Arbiter,
     books: Books,
     ahead: Lookahead,
-    counts: ChannelCounts,
+    about: About,
     recovery: Recovery,
+}
+
+/// What a channel knows besides its books.
+#[derive(Debug)]
+struct About {
+    counts: ChannelCounts,
+    market: MarketState,
+    faults: Faults,
 }
 
 impl Channel {
@@ -103,7 +120,11 @@ impl Channel {
             arbiter: Arbiter::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
             ahead: Lookahead::default(),
-            counts: ChannelCounts::default(),
+            about: About {
+                counts: ChannelCounts::default(),
+                market: MarketState::new(settings.books.books_max, TRADES_KEPT),
+                faults: Faults::new(settings.books.books_max),
+            },
             recovery: Recovery::new(&RecoverySettings::default()),
         }
     }
@@ -128,16 +149,15 @@ impl Channel {
     /// Takes a datagram of a line, 0 for A and 1 for B, and tells `sink` what its messages did.
     #[inline]
     pub fn on_line(&mut self, line: u8, payload: &[u8], now: Nanos, sink: &mut impl FeedSink) {
-        self.counts.packets += 1;
+        self.about.counts.packets += 1;
         let Ok(packet) = moldudp64::parse(payload) else {
-            self.counts.packet_errors += 1;
+            self.about.counts.packet_errors += 1;
             self.arbiter.note_error(line);
             return;
         };
         let judgement = self.arbiter.judge(line, &packet, now);
         if judgement.new_session {
-            self.books.clear();
-            sink.on_clear(&self.books);
+            self.clear(sink);
         }
         if let Packet::Data(_, messages) = packet {
             match judgement.take {
@@ -155,6 +175,11 @@ impl Channel {
         }
     }
 
+    #[cold]
+    fn clear(&mut self, sink: &mut impl FeedSink) {
+        clear(&mut self.books, &mut self.about, sink);
+    }
+
     /// Takes everything that can be taken from behind a hole, and looks whether it is time to declare the next one.
     #[cold]
     fn settle(&mut self, now: Nanos, sink: &mut impl FeedSink) {
@@ -170,7 +195,7 @@ impl Channel {
     fn take_kept(&mut self, sink: &mut impl FeedSink) {
         let mut refused = None;
         while let Some(bytes) = self.arbiter.take_kept() {
-            let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+            let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
             refused = taken.err().filter(breaks).or(refused);
         }
         if let Some(error) = refused {
@@ -191,10 +216,10 @@ impl Channel {
 
     #[inline]
     fn apply(&mut self, messages: Messages<'_>, skip: u16, sink: &mut impl FeedSink) {
-        let Channel { books, counts, ahead, .. } = self;
+        let Channel { books, about, ahead, .. } = self;
         let mut refused = None;
         ahead.each(messages.after(skip), books, |books, decoded| {
-            if let Err(error) = apply_decoded(books, counts, decoded, sink) {
+            if let Err(error) = apply_decoded(books, about, decoded, sink) {
                 refused = Some(error).filter(breaks).or(refused);
             }
         });
@@ -320,15 +345,16 @@ impl Channel {
         while let Some(event) = snapshots.next_event(now) {
             let is_well = match event {
                 SnapshotEvent::Begin => {
-                    self.books.clear();
-                    sink.on_clear(&self.books);
+                    clear(&mut self.books, &mut self.about, sink);
                     true
                 }
                 SnapshotEvent::Message(bytes) => {
-                    let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+                    let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
                     !taken.err().is_some_and(|error| breaks(&error))
                 }
                 SnapshotEvent::End(sequence) => {
+                    self.about.market.halt_absent();
+                    sink.on_market(&self.about.market, &MarketChange::AllStatuses);
                     snapshots.await_join(sequence, now);
                     true
                 }
@@ -372,7 +398,24 @@ impl Channel {
     /// What it took in.
     #[inline]
     pub const fn counts(&self) -> &ChannelCounts {
-        &self.counts
+        &self.about.counts
+    }
+
+    /// Its books with what is known of their securities.
+    #[inline]
+    pub(super) const fn view(&self) -> ItchBooks<'_> {
+        ItchBooks { books: &self.books, market: &self.about.market }
+    }
+
+    /// What is known of its securities besides their orders.
+    #[inline]
+    pub const fn market(&self) -> &MarketState {
+        &self.about.market
+    }
+
+    /// Why books of it are stale.
+    pub const fn faults(&self) -> &Faults {
+        &self.about.faults
     }
 
     /// What its recovery did.
@@ -381,50 +424,91 @@ impl Channel {
     }
 }
 
+/// Forgets all of a session.
+#[cold]
+fn clear(books: &mut Books, about: &mut About, sink: &mut impl FeedSink) {
+    books.clear();
+    about.market.clear();
+    about.faults.clear();
+    sink.on_clear(books);
+    sink.on_market(&about.market, &MarketChange::AllStatuses);
+}
+
 /// Decodes a message that comes alone, applies it and tells `sink`.
 fn apply_message(
     books: &mut Books,
-    counts: &mut ChannelCounts,
+    about: &mut About,
     bytes: &[u8],
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
     let mut pad = [0; WINDOW_BYTES];
     let event = decode_event(window(bytes, &mut pad), bytes.len());
-    apply_decoded(books, counts, Decoded { bytes, event }, sink)
+    apply_decoded(books, about, Decoded { bytes, event }, sink)
 }
 
 /// Applies a message and tells `sink`.
 #[inline]
 fn apply_decoded(
     books: &mut Books,
-    counts: &mut ChannelCounts,
+    about: &mut About,
     decoded: Decoded<'_>,
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
-    counts.messages += 1;
-    let outcome = match decoded.event {
+    about.counts.messages += 1;
+    match decoded.event {
         Ok(Some(event)) => {
             let outcome = books.apply_order(&event);
             sink.on_event(books, &event, &outcome);
-            outcome.is_ok()
+            match &outcome {
+                Ok(Effect::Executed(execution)) => about.market.executed(execution),
+                Ok(Effect::Changed(_) | Effect::None) => {}
+                Err(refusal) => about.refuse(refusal, event.locate, || {
+                    (event.kind == OrderEventKind::Add).then(|| event.symbol())
+                }),
+            }
         }
-        Ok(None) | Err(_) => match itch50::decode(decoded.bytes) {
-            Ok(message) => {
-                let outcome = books.apply(&message);
-                sink.on_message(books, &message, &outcome);
-                outcome.is_ok()
-            }
-            Err(error) => {
-                counts.message_errors += 1;
-                return Err(error);
-            }
-        },
-    };
-    counts.misfits += u64::from(!outcome);
+        Ok(None) | Err(_) => apply_other(books, about, decoded.bytes, sink)?,
+    }
     if let Some(&letter) = decoded.bytes.first() {
-        counts.by_type[usize::from(letter)] += 1;
+        about.counts.by_type[usize::from(letter)] += 1;
     }
     Ok(())
+}
+
+/// Applies a message that is about no displayed order, or none at all, and tells `sink`.
+#[cold]
+fn apply_other(
+    books: &mut Books,
+    about: &mut About,
+    bytes: &[u8],
+    sink: &mut impl FeedSink,
+) -> Result<(), ItchError> {
+    let message = match itch50::decode(bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            about.counts.message_errors += 1;
+            return Err(error);
+        }
+    };
+    let outcome = books.apply(&message);
+    sink.on_message(books, &message, &outcome);
+    match &outcome {
+        Ok(_) => {
+            if let Some(change) = about.market.apply(books, &message) {
+                sink.on_market(&about.market, &change);
+            }
+        }
+        Err(refusal) => about.refuse(refusal, message.head().locate, || message.symbol()),
+    }
+    Ok(())
+}
+
+impl About {
+    #[cold]
+    fn refuse(&mut self, refusal: &Refusal, locate: u16, symbol: impl FnOnce() -> Option<Symbol>) {
+        self.counts.misfits += 1;
+        self.faults.note(refusal, locate, symbol);
+    }
 }
 
 /// Whether what follows a message refused so cannot be relied on.
