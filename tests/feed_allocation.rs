@@ -1,6 +1,8 @@
 //! A made day of 8,000 securities with more than 200,000 orders open through the feed agent: it allocates nothing, and its
 //! books come out as plain ones do. With `POSTERN_LONG` 20 million messages, else 400,000.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddrV4;

@@ -7,13 +7,17 @@ mod random;
 
 use std::collections::BTreeMap;
 
-use postern::feed::arbiter::Join;
+use postern::feed::arbiter::{Join, Ordering};
 use postern::feed::book::{Best, BookIndex, BooksConfig, Misfit};
 use postern::feed::channel::{Channel, ChannelSettings, NoSink};
+use postern::feed::glimpse::SnapshotSettings;
 use postern::feed::itch50::decode;
 use postern::feed::market_state::{MarketState, TRADES_KEPT, tick_of};
+use postern::feed::recovery::RecoverySettings;
+use postern::feed::soupbintcp::Login;
+use postern::net::{RecoveryLink, StreamState};
 use postern::types::{
-    CrossType, ImbalanceSide, Nanos, Price, SessionPhase, ShortSaleRestriction, Symbol,
+    CrossType, FeedState, ImbalanceSide, Nanos, Price, SessionPhase, ShortSaleRestriction, Symbol,
     TradingStatus,
 };
 use random::Random;
@@ -121,9 +125,9 @@ impl Account {
         }
         let sales = market.sales(book);
         assert_eq!(sales.volume, self.volume());
-        let standing = self.trades.iter().filter(|t| !t.3);
+        let mut standing = self.trades.iter().filter(|t| !t.3);
         assert_eq!(sales.trades, u64::try_from(standing.clone().count()).expect("few"));
-        let last = standing.last().map(|t| (t.0, t.1, price(t.2)));
+        let last = standing.next_back().map(|t| (t.0, t.1, price(t.2)));
         assert_eq!(sales.last.map(|s| (s.match_number, s.shares, s.price)), last);
     }
 }
@@ -430,6 +434,110 @@ fn a_new_session_begins_with_nothing() {
     assert_eq!(*market.security(FIRST), postern::feed::market_state::Security::UNKNOWN);
     assert_eq!(*market.sales(FIRST), postern::feed::market_state::Sales::default());
     assert_eq!((market.phase(), market.breached_level()), (SessionPhase::BeforeSystemHours, 0));
+}
+
+/// A snapshot server that has its whole answer ready.
+#[derive(Debug)]
+struct Canned {
+    answer: Vec<u8>,
+    sent: usize,
+    is_asked: bool,
+    was_connected: bool,
+}
+
+impl RecoveryLink for Canned {
+    fn request(&mut self, _: &[u8]) {}
+
+    fn reply(&mut self, _: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn connect(&mut self) {
+        self.is_asked = true;
+    }
+
+    fn stream(&mut self, room: &mut [u8]) -> StreamState {
+        if self.is_asked && !std::mem::replace(&mut self.was_connected, true) {
+            return StreamState::Connected;
+        }
+        let left = &self.answer[self.sent..];
+        let bytes = left.len().min(room.len()).min(7);
+        room[..bytes].copy_from_slice(&left[..bytes]);
+        self.sent += bytes;
+        if bytes == 0 { StreamState::Idle } else { StreamState::Received(bytes) }
+    }
+
+    fn send(&mut self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn close(&mut self) {}
+}
+
+/// What a GLIMPSE server sends that knows the books before message `sequence`.
+fn glimpse(messages: &[Vec<u8>], sequence: u64) -> Canned {
+    let mut answer = Vec::new();
+    let mut packet = |kind: u8, payload: &[u8]| {
+        answer.extend(u16::try_from(payload.len() + 1).expect("short").to_be_bytes());
+        answer.push(kind);
+        answer.extend_from_slice(payload);
+    };
+    packet(b'A', format!("{:>10}{:>20}", "GLIMPSE", 1).as_bytes());
+    messages.iter().for_each(|message| packet(b'S', message));
+    packet(b'S', format!("G{sequence:>20}").as_bytes());
+    Canned { answer, sent: 0, is_asked: false, was_connected: false }
+}
+
+#[test]
+fn a_snapshot_brings_the_statuses_it_tells_and_no_others() {
+    let login =
+        Login { user: *b"USER  ", password: *b"PASSWORD  ", session: *b"          ", sequence: 1 };
+    let snapshot = SnapshotSettings {
+        login,
+        answer_ns: 1 << 40,
+        silence_ns: 1 << 40,
+        retry_ns: 1,
+        retry_ns_max: 1,
+    };
+    let recovery = RecoverySettings { rerequest: None, snapshot: Some(snapshot) };
+    let ordering =
+        Ordering { lines: 1, packets_max: 4, wait_ns: 0, line_wait_ns: 0, messages_max: 64 };
+    let Day { channel, sequence } = Day::new();
+    let mut day = Day { channel: channel.with_recovery(ordering, &recovery), sequence };
+    day.take(itch::system(b'O'));
+    for locate in [1, 2] {
+        day.take(itch::directory(locate, name(locate), 100, b'N', b'N'));
+        day.take(itch::action(locate, name(locate), b'T', *b"    "));
+    }
+    day.take(itch::reg_sho(1, "AAA", b'1')).take(itch::trade(1, "AAA", 10, 100, 7));
+    // What is lost: system hours, a halt, market hours.
+    day.sequence += 3;
+    day.take(itch::trade(2, "BBB", 20, 100, 8));
+    let told = [
+        itch::system(b'Q'),
+        itch::directory(1, "AAA", 100, b'N', b'N'),
+        itch::directory(2, "BBB", 40, b'Y', b'N'),
+        itch::action(1, "AAA", b'H', *b"T1  "),
+        itch::halt(1, "AAA", b'Q', b'H'),
+        itch::add(2, "BBB", 1, b'B', 100, 10),
+    ];
+    let mut link = glimpse(&told, day.sequence - 1);
+    for step in 0..1_000 {
+        day.channel.recover(&mut link, Nanos(1_000 + step), &mut NoSink);
+    }
+    assert_eq!(day.channel.check(Nanos(3_000)), FeedState::Current);
+    let market = day.market();
+    assert_eq!((market.phase(), market.is_since_start()), (SessionPhase::MarketHours, false));
+    let (first, second) = (*market.security(FIRST), *market.security(BookIndex(1)));
+    assert_eq!((first.trading, first.reason), (TradingStatus::Halted, *b"T1  "));
+    assert!(first.halts.at(b'Q'));
+    assert_eq!(first.short_sale, ShortSaleRestriction::Unknown, "it may have changed meanwhile");
+    // "firms may assume that the issue was placed in an operational or regulatory trading halt"
+    assert_eq!(second.status(), TradingStatus::Halted);
+    assert_eq!((second.round_lot(), second.is_round_lots_only()), (Some(40), true));
+    assert_eq!(market.sales(FIRST).volume, 0, "what was before is not whole");
+    assert_eq!(market.sales(BookIndex(1)).volume, 20, "what comes after the snapshot counts");
+    assert_eq!(day.channel.books().order_count_total(), 1);
 }
 
 /// Books of which at most two have room, with room for four orders and two levels a side.
