@@ -16,7 +16,7 @@ use crate::types::{
     CrossType, ImbalanceSide, Price, SessionPhase, ShortSaleRestriction, Symbol, TradingStatus,
 };
 
-/// Trades that are remembered; 48 bytes each.
+/// Trades that are remembered; 40 bytes each.
 pub const TRADES_KEPT: usize = 1 << 16;
 
 /// Broken trades passed over, at most, on the way back to the last sale that stands.
