@@ -12,7 +12,7 @@ use postern::feed::book::{Best, BookIndex, BooksConfig, Misfit};
 use postern::feed::channel::{Channel, ChannelSettings, NoSink};
 use postern::feed::glimpse::SnapshotSettings;
 use postern::feed::itch50::decode;
-use postern::feed::market_state::{MarketState, TRADES_KEPT, tick_of};
+use postern::feed::market_state::{MarketState, tick_of, trades_kept};
 use postern::feed::recovery::RecoverySettings;
 use postern::feed::soupbintcp::Login;
 use postern::net::{RecoveryLink, StreamState};
@@ -356,7 +356,7 @@ fn executions_of_displayed_orders_count_and_what_is_not_printed_does_not() {
 
 #[test]
 fn a_trade_that_newer_ones_overwrote_is_not_known_any_more() {
-    let kept = u64::try_from(TRADES_KEPT).expect("it fits");
+    let kept = u64::try_from(trades_kept(64)).expect("it fits");
     let mut day = Day::begun();
     for number in [7, 8, 7 + kept] {
         day.take(itch::trade(1, "AAA", 10, 100, number));
@@ -370,6 +370,14 @@ fn a_trade_that_newer_ones_overwrote_is_not_known_any_more() {
     day.take(itch::broken(1, 8));
     assert_eq!(day.market().sales(FIRST).last, None);
     assert_eq!(day.market().sales(FIRST).volume, 10);
+}
+
+#[test]
+fn as_many_trades_are_kept_as_the_market_is_busy() {
+    for (orders, trades) in [(0, 1_024), (9_000, 2_048), (1 << 20, 1 << 17), (usize::MAX, 1 << 20)]
+    {
+        assert_eq!(trades_kept(orders), trades, "of {orders} orders");
+    }
 }
 
 #[test]

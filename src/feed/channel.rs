@@ -8,7 +8,7 @@ use crate::feed::itch50::{
     self, ItchError, Message, OrderEvent, OrderEventKind, WINDOW_BYTES, decode_event, window,
 };
 use crate::feed::lookahead::{Decoded, Lookahead};
-use crate::feed::market_state::{MarketChange, MarketState, TRADES_KEPT};
+use crate::feed::market_state::{MarketChange, MarketState, trades_kept};
 use crate::feed::moldudp64::{self, Messages, Packet};
 use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
 use crate::feed::view::ItchBooks;
@@ -116,14 +116,15 @@ impl Channel {
     /// # Panics
     /// As [`Books::new`].
     pub fn new(settings: &ChannelSettings, symbols: &[Symbol]) -> Channel {
+        let BooksConfig { books_max, orders_max, .. } = settings.books;
         Channel {
             arbiter: Arbiter::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
             ahead: Lookahead::default(),
             about: About {
                 counts: ChannelCounts::default(),
-                market: MarketState::new(settings.books.books_max, TRADES_KEPT),
-                faults: Faults::new(settings.books.books_max),
+                market: MarketState::new(books_max, trades_kept(orders_max)),
+                faults: Faults::new(books_max),
             },
             recovery: Recovery::new(&RecoverySettings::default()),
         }

@@ -8,6 +8,9 @@ use crate::types::Symbol;
 /// Securities without a book that are remembered by name.
 pub const NAMED_MAX: usize = 256;
 
+/// Words of 64 bits for all stock locates.
+const LOCATE_WORDS: usize = 65_536 / 64;
+
 /// Messages that did not fit their book, by why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MisfitCounts {
@@ -46,8 +49,8 @@ impl MisfitCounts {
 pub struct Faults {
     /// By book: what made it stale.
     first: Vec<Option<Misfit>>,
-    /// By stock locate: whether the security has no book for want of room.
-    without_book: Box<[bool]>,
+    /// By stock locate, a bit each: whether the security has no book for want of room.
+    without_book: Box<[u64]>,
     without_book_count: u32,
     named: Vec<Symbol>,
     counts: MisfitCounts,
@@ -58,7 +61,7 @@ impl Faults {
     pub fn new(books_max: usize) -> Faults {
         Faults {
             first: vec![None; books_max],
-            without_book: vec![false; usize::from(u16::MAX) + 1].into_boxed_slice(),
+            without_book: vec![0; LOCATE_WORDS].into_boxed_slice(),
             without_book_count: 0,
             named: Vec::with_capacity(NAMED_MAX),
             counts: MisfitCounts::default(),
@@ -76,9 +79,11 @@ impl Faults {
         if let Some(first) = refusal.book.and_then(|book| self.first.get_mut(book.index())) {
             first.get_or_insert(refusal.misfit);
         }
-        let is_without = &mut self.without_book[usize::from(locate)];
-        if refusal.misfit == Misfit::BooksFull && !*is_without {
-            *is_without = true;
+        let (word, bit) = (&mut self.without_book[usize::from(locate / 64)], 1 << (locate % 64));
+        let was_without = *word & bit != 0;
+        let is_without = was_without || refusal.misfit == Misfit::BooksFull;
+        if is_without && !was_without {
+            *word |= bit;
             self.without_book_count += 1;
             if self.named.len() < NAMED_MAX
                 && let Some(symbol) = symbol()
@@ -87,14 +92,14 @@ impl Faults {
             }
         }
         // An order of a security without a book is not known for want of that book.
-        let is_lost = refusal.book.is_none() && *is_without;
+        let is_lost = refusal.book.is_none() && is_without;
         *self.counts.of(if is_lost { Misfit::BooksFull } else { refusal.misfit }) += 1;
     }
 
     /// Forgets everything but the counts: a new session begins, or a snapshot.
     pub fn clear(&mut self) {
         self.first.fill(None);
-        self.without_book.fill(false);
+        self.without_book.fill(0);
         self.without_book_count = 0;
         self.named.clear();
     }

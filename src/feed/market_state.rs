@@ -4,7 +4,7 @@
 //! It stands beside the books and never changes one. Everything is allocated at start; a message costs a few stores, an
 //! execution one cache line more than its book. Trades are remembered by their match number in a table that the newest
 //! overwrite, so that a broken one can be taken back out of volume and last sale: exchanges number trades one after the
-//! other, so the table holds about the last [`TRADES_KEPT`]. A break of an older one is counted as unknown.
+//! other, so the table holds about the last [`trades_kept`]. A break of an older one is counted as unknown.
 //!
 //! Sections in comments are those of "Nasdaq TotalView-ITCH 5.0" of 2026-02-19.
 
@@ -16,8 +16,11 @@ use crate::types::{
     CrossType, ImbalanceSide, Price, SessionPhase, ShortSaleRestriction, Symbol, TradingStatus,
 };
 
-/// Trades that are remembered; 40 bytes each.
-pub const TRADES_KEPT: usize = 1 << 16;
+/// Trades that are remembered where `orders_max` orders may be open at once: an eighth as many or up to twice that, 1,024 to
+/// 1,048,576; 40 bytes each. It is a busy market that has many orders, and trades.
+pub fn trades_kept(orders_max: usize) -> usize {
+    (orders_max / 8).clamp(1 << 10, 1 << 20).next_power_of_two()
+}
 
 /// Broken trades passed over, at most, on the way back to the last sale that stands.
 const STEPS_BACK_MAX: usize = 256;
