@@ -2,6 +2,7 @@
 //! books come out as plain ones do. With `POSTERN_LONG` 20 million messages, else 400,000.
 
 #![allow(clippy::print_stdout, reason = "tests say what they measured")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "it looks at the messages it is about")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,9 +12,10 @@ use std::sync::{Arc, OnceLock};
 use postern::codec::journal::Journal;
 use postern::codec::market_data::MarketData;
 use postern::feed::arbiter::Join;
-use postern::feed::book::BooksConfig;
+use postern::feed::book::{BookIndex, BooksConfig};
 use postern::feed::channel::ChannelSettings;
 use postern::feed::itch50::{Message, OrderEvent, OrderEventKind, decode};
+use postern::feed::market_state::MarketState;
 use postern::feed::moldudp64::{HEADER_BYTES, Header, Session};
 use postern::feed::{
     BookDigest, ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig, MarketDataStreams,
@@ -29,7 +31,7 @@ use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 use postern::telemetry::Registry;
 use postern::transport::Inbound;
 use postern::transport::memory::stream;
-use postern::types::{ChannelId, InstrumentId, Nanos, Price, Side, Symbol, UtcNanos};
+use postern::types::{ChannelId, InstrumentId, Nanos, Price, SessionPhase, Side, Symbol, UtcNanos};
 
 #[global_allocator]
 static ALLOCATOR: GuardedAllocator = GuardedAllocator;
@@ -198,6 +200,61 @@ fn plain_digest(config: DayConfig, symbols: &[Symbol]) -> (u64, usize) {
     (digest.finish(), peak)
 }
 
+/// What was traded of a security: shares that stand, by match number, and the number of its opening and closing cross.
+#[derive(Clone, Default)]
+struct PlainMarket {
+    sales: BTreeMap<u64, u64>,
+    crosses: [Option<u64>; 2],
+}
+
+/// What a plain reading of the day says was traded, by stock locate from 1 on.
+fn market_of(config: DayConfig) -> Vec<PlainMarket> {
+    let mut day = Day::new(config).expect("a day");
+    let mut buffer = [0; BUFFER_BYTES];
+    let mut market = vec![PlainMarket::default(); usize::from(config.symbols)];
+    while let Some(length) = day.next_message(&mut buffer) {
+        let message = decode(&buffer[..length]).expect("a message");
+        let Some(place) = usize::from(message.head().locate).checked_sub(1) else { continue };
+        let PlainMarket { sales, crosses } = &mut market[place];
+        match message {
+            Message::OrderExecuted(m) => drop(sales.insert(m.match_number, m.shares.into())),
+            Message::OrderExecutedWithPrice(m) if m.printable => {
+                sales.insert(m.match_number, m.shares.into());
+            }
+            Message::Trade(m) => drop(sales.insert(m.match_number, m.shares.into())),
+            Message::CrossTrade(m) => {
+                if m.shares > 0 {
+                    sales.insert(m.match_number, m.shares);
+                }
+                match m.cross {
+                    b'O' => crosses[0] = Some(m.match_number),
+                    b'C' => crosses[1] = Some(m.match_number),
+                    _ => {}
+                }
+            }
+            Message::BrokenTrade(m) => drop(sales.remove(&m.match_number)),
+            _ => {}
+        }
+    }
+    market
+}
+
+fn assert_market_is_right(state: &MarketState, plain: &[PlainMarket]) {
+    for (book, PlainMarket { sales, crosses }) in (0..).zip(plain) {
+        let told = state.sales(BookIndex(book));
+        assert_eq!(told.volume, sales.values().sum::<u64>(), "shares of {book}");
+        assert_eq!(told.trades, u64::try_from(sales.len()).expect("few"), "trades of {book}");
+        // Its numbers grow, so the last is the largest.
+        let last = sales.last_key_value().map(|(&number, _)| number);
+        assert_eq!(told.last.map(|sale| sale.match_number), last, "last of {book}");
+        let security = state.security(BookIndex(book));
+        let told = [security.opening, security.closing].map(|c| c.map(|c| c.match_number));
+        assert_eq!(told, *crosses, "crosses of {book}");
+    }
+    assert_eq!((state.phase(), state.breached_level()), (SessionPhase::AfterEndOfMessages, 1));
+    assert!(state.is_since_start());
+}
+
 #[test]
 fn a_day_of_many_orders_allocates_nothing_and_gives_the_right_books() {
     // So few messages bring as many orders only where far more may be open.
@@ -257,7 +314,12 @@ fn a_day_of_many_orders_allocates_nothing_and_gives_the_right_books() {
     let counts = channel.counts();
     assert_eq!((counts.messages, counts.message_errors, counts.misfits), (messages, 0, 0));
     assert_eq!(agent.digest(), digest);
+    assert_market_is_right(channel.market(), &market_of(config));
     assert!(live >= LIVE_ORDERS, "{live} orders at most, seen between bursts");
+    agent.on_close(now);
+    for name in ["feed_crossed_count", "feed_contradicted_count", "feed_state_misfit_count"] {
+        assert_eq!(registry.counter(name).get(), 0, "{name}: the day is a good one");
+    }
     println!(
         "{messages} messages of {SYMBOLS} securities, {peak} orders open at most: 0 allocations; \
          {told} messages to strategies, {prices} to risk"
