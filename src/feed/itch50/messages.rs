@@ -399,6 +399,34 @@ pub enum Message {
 }
 
 impl Message {
+    /// The symbol of the security it is about; `None` for one that is about the market, or names an order alone.
+    pub const fn symbol(&self) -> Option<Symbol> {
+        match self {
+            Message::StockDirectory(m) => Some(m.symbol),
+            Message::TradingAction(m) => Some(m.symbol),
+            Message::AddOrder(m) => Some(m.symbol),
+            Message::Trade(m) => Some(m.symbol),
+            Message::CrossTrade(m) => Some(m.symbol),
+            Message::RegShoRestriction(m) => Some(m.symbol),
+            Message::ParticipantPosition(m) => Some(m.symbol),
+            Message::QuotingPeriod(m) => Some(m.symbol),
+            Message::LuldCollar(m) => Some(m.symbol),
+            Message::OperationalHalt(m) => Some(m.symbol),
+            Message::Imbalance(m) => Some(m.symbol),
+            Message::RetailInterest(m) => Some(m.symbol),
+            Message::CapitalRaise(m) => Some(m.symbol),
+            Message::SystemEvent(_)
+            | Message::OrderExecuted(_)
+            | Message::OrderExecutedWithPrice(_)
+            | Message::OrderCancel(_)
+            | Message::OrderDelete(_)
+            | Message::OrderReplace(_)
+            | Message::BrokenTrade(_)
+            | Message::MwcbDeclineLevel(_)
+            | Message::MwcbStatus(_) => None,
+        }
+    }
+
     /// What the message begins with.
     #[inline]
     pub const fn head(&self) -> Head {
@@ -425,34 +453,6 @@ impl Message {
             Message::Imbalance(m) => m.head,
             Message::RetailInterest(m) => m.head,
             Message::CapitalRaise(m) => m.head,
-        }
-    }
-
-    /// The symbol it names, if its type names one.
-    pub const fn symbol(&self) -> Option<Symbol> {
-        match self {
-            Message::StockDirectory(m) => Some(m.symbol),
-            Message::TradingAction(m) => Some(m.symbol),
-            Message::AddOrder(m) => Some(m.symbol),
-            Message::Trade(m) => Some(m.symbol),
-            Message::CrossTrade(m) => Some(m.symbol),
-            Message::RegShoRestriction(m) => Some(m.symbol),
-            Message::ParticipantPosition(m) => Some(m.symbol),
-            Message::QuotingPeriod(m) => Some(m.symbol),
-            Message::LuldCollar(m) => Some(m.symbol),
-            Message::OperationalHalt(m) => Some(m.symbol),
-            Message::Imbalance(m) => Some(m.symbol),
-            Message::RetailInterest(m) => Some(m.symbol),
-            Message::CapitalRaise(m) => Some(m.symbol),
-            Message::SystemEvent(_)
-            | Message::OrderExecuted(_)
-            | Message::OrderExecutedWithPrice(_)
-            | Message::OrderCancel(_)
-            | Message::OrderDelete(_)
-            | Message::OrderReplace(_)
-            | Message::BrokenTrade(_)
-            | Message::MwcbDeclineLevel(_)
-            | Message::MwcbStatus(_) => None,
         }
     }
 }
