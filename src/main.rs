@@ -27,6 +27,7 @@ enum Command {
     Journal(cmd::journal::Args),
     Hist(cmd::hist::Args),
     Ctl(cmd::ctl::Args),
+    Book(cmd::book::BookArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +40,6 @@ fn main() -> ExitCode {
         Command::Journal(args) => cmd::read_journal(&args),
         Command::Hist(args) => cmd::hist::run(&args),
         Command::Ctl(args) => cmd::ctl::run(&args),
+        Command::Book(args) => cmd::book::run(&args),
     }
 }

@@ -10,6 +10,7 @@ use postern::feed::itch50::{
     AddOrder, Head, Message, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice,
     OrderReplace, StockDirectory, Trade,
 };
+use postern::feed::market_state::MarketState;
 use postern::types::{Price, Side, Symbol};
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
@@ -296,14 +297,34 @@ fn compare(
     let mut books = books(config);
     let mut oracle =
         Oracle { stale: vec![false; 2], orders_max: config.orders_max, ..Oracle::default() };
+    let mut market = MarketState::new(config.books_max, 4);
+    let mut volumes = [0; 2];
     for message in messages {
-        let outcome = match books.apply(message) {
+        let applied = books.apply(message);
+        match &applied {
+            Ok(Effect::Executed(execution)) => market.executed(execution),
+            Ok(_) => drop(market.apply(&books, message)),
+            Err(_) => {}
+        }
+        let outcome = match applied {
             Ok(Effect::None) => Ok(None),
             Ok(Effect::Changed(book)) => Ok(Some(book)),
             Ok(Effect::Executed(execution)) => Ok(Some(execution.book)),
             Err(refusal) => Err(refusal.misfit),
         };
         prop_assert_eq!(outcome, oracle.apply(message), "{:?}", message);
+        let traded = match (message, outcome) {
+            (Message::OrderExecuted(m), Ok(book)) => book.zip(Some(m.shares)),
+            (Message::OrderExecutedWithPrice(m), Ok(book)) => book.zip(Some(m.shares)),
+            (Message::Trade(m), _) => book_of(m.head.locate).zip(Some(m.shares)),
+            _ => None,
+        };
+        if let Some((book, shares)) = traded {
+            volumes[book.index()] += u64::from(shares);
+        }
+        for (book, volume) in (0..).zip(volumes) {
+            prop_assert_eq!(market.sales(BookIndex(book)).volume, volume, "{:?}", message);
+        }
         for book in [BookIndex(0), BookIndex(1)] {
             prop_assert_eq!(books.best(book), oracle.best(book), "after {:?}", message);
             prop_assert_eq!(books.is_stale(book), oracle.stale[book.index()]);

@@ -13,8 +13,13 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use postern::cmd::output::Output;
 use postern::cmd::replay::{ReplayArgs, ReplayReport, replay};
+use postern::feed::arbiter::Join;
+use postern::feed::book::BooksConfig;
+use postern::feed::channel::{Channel, ChannelSettings, NoSink};
 use postern::feed::itch50::{self, Head, Message};
+use postern::feed::market_state::MarketCounts;
 use postern::feed::{capture, moldudp64};
+use postern::types::{Nanos, Price, ShortSaleRestriction, Symbol, TradingStatus};
 use serde_json::{Value, json};
 use shared::shared;
 
@@ -317,4 +322,56 @@ fn a_packet_whose_last_message_is_cut_is_refused() {
     assert!(moldudp64::parse(&bytes[894..1_881]).is_ok());
     assert_eq!(moldudp64::parse(&bytes[1_881..]).err(), Some(moldudp64::MoldError::CutBlock));
     assert!(capture::open(&path).is_err(), "it is no capture either");
+}
+
+#[test]
+fn statuses_and_sales_equal_a_plain_reading_of_the_golden_file() {
+    let (Some(binary), Some(golden)) = (shared(BINARY), golden()) else { return };
+    let settings = ChannelSettings {
+        join: Join::First,
+        stale_after_ns: u64::MAX,
+        books: BooksConfig {
+            orders_max: 10_000,
+            levels_max: 64,
+            books_max: 1,
+            follow_all_symbols: true,
+        },
+    };
+    let mut channel = Channel::new(&settings, &[]);
+    let capture = capture::open(&binary).and_then(|capture| capture.whole()).expect("a capture");
+    for (_, _, payload) in capture.iter() {
+        channel.on_datagram(payload, Nanos(0), &mut NoSink);
+    }
+    let mut prices: BTreeMap<u64, u64> = BTreeMap::new();
+    let (mut volume, mut trades, mut last) = (0, 0, None);
+    for m in &golden {
+        let field = |name: &str| m[name].as_u64().expect("a number");
+        let trade = match m["type"].as_str().expect("a letter") {
+            "A" | "F" => {
+                prices.insert(field("order_reference_number"), field("price"));
+                continue;
+            }
+            "U" => {
+                prices.insert(field("new_order_reference_number"), field("price"));
+                continue;
+            }
+            "E" => (field("executed_shares"), prices[&field("order_reference_number")]),
+            "P" => (field("shares"), field("price")),
+            _ => continue,
+        };
+        volume += trade.0;
+        trades += 1;
+        last = Some((field("match_number"), trade.0, trade.1));
+    }
+    let market = channel.market();
+    let book = channel.books().by_symbol(Symbol::new("AAPL").expect("a symbol")).expect("a book");
+    let (security, sales) = (market.security(book), market.sales(book));
+    assert_eq!((sales.volume, sales.trades), (volume, trades));
+    let price4 = |price: Price| u64::from(price.to_itch4().expect("a price of the feed"));
+    assert_eq!(sales.last.map(|s| (s.match_number, s.shares, price4(s.price))), last);
+    assert_eq!(security.status(), TradingStatus::Trading);
+    assert_eq!(security.short_sale, ShortSaleRestriction::NotRestricted);
+    assert_eq!((security.round_lot(), security.is_round_lots_only()), (Some(100), false));
+    assert_eq!(market.counts(), MarketCounts::default());
+    println!("{trades} trades of {volume} shares compared");
 }

@@ -30,8 +30,8 @@ use postern::telemetry::Registry;
 use postern::transport::Inbound;
 use postern::transport::memory::{MemoryPublication, MemorySubscription, stream};
 use postern::types::{
-    BookState, ChannelId, FeedState, InstrumentId, Nanos, Price, Side, Symbol, TradingStatus,
-    UtcNanos,
+    BookState, ChannelId, CrossType, FeedState, ImbalanceSide, InstrumentId, Nanos, Price,
+    SessionPhase, ShortSaleRestriction, Side, Symbol, TradingStatus, UtcNanos,
 };
 
 #[global_allocator]
@@ -503,4 +503,94 @@ fn a_stream_without_servers_takes_a_recovery_that_has_none() {
     rig.agent = rig.agent.with_recovery(vec![recovery]);
     rig.poll();
     assert_eq!(rig.first(), (Some(100), None));
+}
+
+/// What an agent told strategies of these segments, after the definitions and the first states.
+fn told(segments: Segments, count: usize) -> Vec<MarketData> {
+    let mut rig = segments.rig(Feed::Deep);
+    let mut told = Vec::new();
+    for _ in 0..count {
+        rig.agent.poll(rig.now).expect("runs");
+        rig.now = rig.now.plus(100);
+        let take = &mut |fragment: postern::transport::Fragment<'_>| {
+            told.push(MarketData::decode(fragment.bytes).expect("market data"));
+        };
+        rig.strategy.poll(usize::MAX, take).expect("a stream");
+    }
+    told
+}
+
+#[test]
+fn auctions_official_prices_and_broken_trades_are_told() {
+    let mut auction = head(b'A', b'C', "AAA");
+    auction.extend_from_slice(&500_u32.to_le_bytes());
+    for price in [101_i64, 102] {
+        auction.extend_from_slice(&price.to_le_bytes());
+    }
+    auction.extend_from_slice(&70_u32.to_le_bytes());
+    auction.extend_from_slice(b"B\x00");
+    auction.extend_from_slice(&[0; 4]);
+    for price in [0_i64, 100, 90, 110] {
+        auction.extend_from_slice(&price.to_le_bytes());
+    }
+    let mut official = head(b'X', b'M', "AAA");
+    official.extend_from_slice(&103_i64.to_le_bytes());
+    let mut restricted = head(b'P', 1, "AAA");
+    restricted.push(b'A');
+    let mut open = vec![b'S', b'R'];
+    open.extend_from_slice(&TIME_NS.to_le_bytes());
+    let mut segments = Segments::new(ProtocolId::DEEP_1_0);
+    segments.segment(&[open]).segment(&[auction]).segment(&[official]);
+    segments.segment(&[trade(b'T', "AAA", 5, 100, 9)]).segment(&[trade(b'B', "AAA", 5, 100, 9)]);
+    segments.segment(&[restricted]);
+    let told = told(segments, 6);
+    let raw = |price: Option<Price>| price.map(|p| p.units() / Price::ITCH4_UNITS);
+    let (mut found, mut phases) = (Vec::new(), Vec::new());
+    for message in &told {
+        match message {
+            MarketData::ChannelStatus(m) => phases.push(m.session_phase),
+            MarketData::AuctionImbalance(m) => {
+                assert_eq!(
+                    (m.cross_type, m.imbalance_side),
+                    (CrossType::Closing, ImbalanceSide::Buy)
+                );
+                assert_eq!((m.paired_qty, m.imbalance_qty), (500, 70));
+                let prices = [m.reference_px, m.near_px, m.far_px].map(raw);
+                assert_eq!(prices, [Some(101), Some(102), None]);
+                found.push("imbalance");
+            }
+            MarketData::AuctionResult(m) => {
+                assert_eq!(
+                    (m.cross_type, raw(Some(m.md_entry_px))),
+                    (CrossType::Closing, Some(103))
+                );
+                found.push("result");
+            }
+            MarketData::TradeBreak(m) => {
+                assert_eq!((m.trade_id, raw(m.md_entry_px), m.md_entry_size), (9, Some(100), 5));
+                found.push("break");
+            }
+            MarketData::SecurityStatus(m) => {
+                assert_eq!(m.short_sale_restriction, ShortSaleRestriction::InEffect);
+                found.push("status");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(found, ["imbalance", "result", "break", "status"]);
+    assert_eq!(phases, [SessionPhase::MarketHours]);
+}
+
+#[test]
+fn a_crossed_book_is_counted() {
+    let mut segments = Segments::new(ProtocolId::DEEP_1_0);
+    let mut halt = head(b'O', b'N', "AAA");
+    halt.truncate(18);
+    segments.segment(&[status("AAA", b'T'), halt]);
+    segments
+        .segment(&[level("AAA", Side::Buy, 101, 5, true), level("AAA", Side::Sell, 100, 5, true)]);
+    let mut rig = segments.rig(Feed::Deep);
+    rig.poll_times(2);
+    rig.agent.on_close(rig.now);
+    assert_eq!(rig.count("feed_crossed_count"), 1);
 }

@@ -290,6 +290,8 @@ fn the_report_has_exactly_the_promised_keys() {
         "complete",
         "elapsed_ns",
         "symbols_absent",
+        "stale_books",
+        "symbols_without_book",
         "books",
         "digest",
     ];
@@ -299,7 +301,9 @@ fn the_report_has_exactly_the_promised_keys() {
     assert_eq!(found, expected);
     let mut found = keys(&json["books"]["AAA"]);
     found.sort_unstable();
-    assert_eq!(found, ["ask_price", "ask_qty", "bid_price", "bid_qty", "orders"]);
+    let expected =
+        ["ask_price", "ask_qty", "bid_price", "bid_qty", "orders", "stale", "stale_reason"];
+    assert_eq!(found, expected);
     assert_eq!(keys(&json["messages_by_type"]), ["A", "D", "E", "U"]);
     assert_eq!(json["books"]["AAA"]["bid_price"], "100");
 }

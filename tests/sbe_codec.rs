@@ -199,11 +199,13 @@ fn every_byte_is_taken_for_what_it_is_or_refused() {
         single_bytes::<MarketData>(),
         [
             ("Trade", vec![2]),
-            ("SecurityStatus", vec![5]),
-            ("ChannelStatus", vec![3]),
+            ("SecurityStatus", vec![5, 4]),
+            ("ChannelStatus", vec![3, 7]),
             ("MarketDataIncrementalRefresh", vec![3, 2, 2]),
             ("MarketDataSnapshotFullRefresh", vec![5, 2, 2]),
             ("BookStatus", vec![2]),
+            ("AuctionImbalance", vec![6, 7]),
+            ("AuctionResult", vec![7]),
         ]
     );
     assert_eq!(

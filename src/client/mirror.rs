@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::client::book::{Assembly, Difference, MirroredBook, SnapshotOfBook};
-use crate::codec::market_data::{MarketData, MarketDataIncrementalRefresh, TopOfBook};
+use crate::codec::market_data::{
+    AuctionImbalance, MarketData, MarketDataIncrementalRefresh, TopOfBook,
+};
 use crate::types::{BookState, InstrumentId, TradingStatus};
 
 /// Changes of books that are not known that are kept for a snapshot to be brought up to date with: the oldest goes first.
@@ -54,6 +56,7 @@ struct Entry {
     ahead: Option<SnapshotOfBook>,
     top: Option<TopOfBook>,
     status: Option<TradingStatus>,
+    auction: Option<AuctionImbalance>,
     symbol: Option<[u8; 8]>,
 }
 
@@ -67,6 +70,7 @@ impl Entry {
             ahead: None,
             top: None,
             status: None,
+            auction: None,
             symbol: None,
         }
     }
@@ -134,6 +138,7 @@ impl BookMirror {
                     self.compare_ahead(m.security_id, rpt_seq);
                     let Some(entry) = self.entry(m.security_id) else { return };
                     entry.book.reset(m.book_state);
+                    entry.auction = None;
                     entry.known = Some(rpt_seq);
                     entry.changed = rpt_seq;
                     self.history.retain(|change| change.security_id != m.security_id);
@@ -148,7 +153,14 @@ impl BookMirror {
                 self.counts.conflated += u64::from(m.conflated_count);
                 self.counts.dropped_trades += u64::from(m.dropped_trade_count);
             }
+            MarketData::AuctionImbalance(m) => self.note(m.security_id, |entry| {
+                entry.auction = Some(*m);
+            }),
+            MarketData::AuctionResult(m) => self.note(m.security_id, |entry| {
+                entry.auction = entry.auction.filter(|told| told.cross_type != m.cross_type);
+            }),
             MarketData::Trade(_)
+            | MarketData::TradeBreak(_)
             | MarketData::ChannelStatus(_)
             | MarketData::MarketDataSnapshotFullRefresh(_) => {}
         }
@@ -175,7 +187,10 @@ impl BookMirror {
             | MarketData::ChannelStatus(_)
             | MarketData::MarketDataIncrementalRefresh(_)
             | MarketData::BookStatus(_)
-            | MarketData::ConflationNotice(_) => {}
+            | MarketData::ConflationNotice(_)
+            | MarketData::AuctionImbalance(_)
+            | MarketData::AuctionResult(_)
+            | MarketData::TradeBreak(_) => {}
         }
     }
 
@@ -198,6 +213,11 @@ impl BookMirror {
     /// The trading status of an instrument, as last told.
     pub fn status(&self, instrument: InstrumentId) -> Option<TradingStatus> {
         self.entries.get(&instrument)?.status
+    }
+
+    /// The cross that is coming, as last told since the last hole; `None` while none is.
+    pub fn auction(&self, instrument: InstrumentId) -> Option<&AuctionImbalance> {
+        self.entries.get(&instrument)?.auction.as_ref()
     }
 
     /// The symbol of an instrument, padded with spaces.
@@ -255,6 +275,7 @@ impl BookMirror {
         self.history.clear();
         self.forgotten = 0;
         for entry in self.entries.values_mut() {
+            entry.auction = None;
             // Known by a snapshot that goes as far as the hole: nothing of it is lost.
             let is_covered = entry.known.is_some_and(|known| {
                 is_forward && known.checked_add(1).is_some_and(|next| next >= rpt_seq)

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::Config;
 use crate::topology;
 
+pub mod book;
 pub mod check;
 pub mod ctl;
 pub mod demo;

@@ -2,8 +2,8 @@
 
 use crate::codec::message::messages;
 use crate::types::{
-    BookState, ChannelId, FeedState, InstrumentId, Price, Side, TradingStatus, UpdateAction,
-    UtcNanos,
+    BookState, ChannelId, CrossType, FeedState, ImbalanceSide, InstrumentId, Price, SessionPhase,
+    ShortSaleRestriction, Side, TradingStatus, UpdateAction, UtcNanos,
 };
 
 messages! {
@@ -55,6 +55,11 @@ messages! {
         security_id: InstrumentId,
         /// Trading status (tag 326).
         security_trading_status: TradingStatus,
+        /// The short sale price test (tag 1687).
+        short_sale_restriction: ShortSaleRestriction,
+        ;
+        /// The exchange's code for why (tag 327), padded with spaces; spaces where it gives none.
+        halt_reason: [u8; 4],
     }
     /// FIX `SecurityDefinition` (MsgType d).
     SecurityDefinition = security_definition_codec::SecurityDefinitionEncoder / SecurityDefinitionDecoder {
@@ -78,6 +83,10 @@ messages! {
         channel_id: ChannelId,
         /// Whether it can be relied on.
         channel_state: FeedState,
+        /// How far the exchange's day is, as it told last.
+        session_phase: SessionPhase,
+        /// Level of the market-wide circuit breaker that was breached today, 1 to 3; 0: none.
+        circuit_breaker_level: u8,
     }
     /// FIX `MarketDataIncrementalRefresh` (MsgType X): one price level of one instrument changed.
     MarketDataIncrementalRefresh = market_data_incremental_refresh_codec::MarketDataIncrementalRefreshEncoder / MarketDataIncrementalRefreshDecoder {
@@ -151,8 +160,63 @@ messages! {
         security_id: InstrumentId,
         /// States of the book that were left out.
         conflated_count: u32,
-        /// Trades that were left out.
+        /// Trades, results of auctions and broken trades that were left out.
         dropped_trade_count: u32,
+    }
+    /// What a coming cross would match, and what it would leave; the [`AuctionResult`] of its type ends it.
+    AuctionImbalance = auction_imbalance_codec::AuctionImbalanceEncoder / AuctionImbalanceDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// When it was so (tag 60).
+        transact_time: UtcNanos,
+        /// Quantity that matches at `reference_px`.
+        paired_qty: u64,
+        /// Quantity that is left over there.
+        imbalance_qty: u64,
+        /// The price those are counted at.
+        reference_px: Option<Price>,
+        /// Where the orders of the cross and of the book would clear.
+        near_px: Option<Price>,
+        /// Where the orders of the cross alone would clear.
+        far_px: Option<Price>,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// On which side something is left over.
+        imbalance_side: ImbalanceSide,
+        /// Which cross.
+        cross_type: CrossType,
+    }
+    /// A cross took place: its official price. Its [`Trade`], if it matched any, comes before.
+    AuctionResult = auction_result_codec::AuctionResultEncoder / AuctionResultDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// When it happened (tag 60).
+        transact_time: UtcNanos,
+        /// Match number (tag 1003); 0 where the exchange gives none.
+        trade_id: u64,
+        /// The price (tag 270).
+        md_entry_px: Price,
+        /// Quantity that was matched (tag 271); 0: none, or the exchange does not say.
+        md_entry_size: u64,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
+        /// Which cross.
+        cross_type: CrossType,
+    }
+    /// A trade told before is void. The book is as it was.
+    TradeBreak = trade_break_codec::TradeBreakEncoder / TradeBreakDecoder {
+        /// Place in this stream (tag 83), from 1.
+        rpt_seq: u64,
+        /// When it was broken (tag 60).
+        transact_time: UtcNanos,
+        /// Match number of the trade (tag 1003).
+        trade_id: u64,
+        /// Its price (tag 270); `None`: the gateway does not know the trade any more.
+        md_entry_px: Option<Price>,
+        /// Its quantity (tag 271), where the price is known.
+        md_entry_size: u64,
+        /// Instrument (tag 48).
+        security_id: InstrumentId,
     }
 }
 
@@ -170,6 +234,9 @@ impl MarketData {
             MarketData::MarketDataSnapshotFullRefresh(m) => m.rpt_seq,
             MarketData::BookStatus(m) => m.rpt_seq,
             MarketData::ConflationNotice(m) => m.rpt_seq,
+            MarketData::AuctionImbalance(m) => m.rpt_seq,
+            MarketData::AuctionResult(m) => m.rpt_seq,
+            MarketData::TradeBreak(m) => m.rpt_seq,
         }
     }
 
@@ -186,6 +253,9 @@ impl MarketData {
             MarketData::MarketDataSnapshotFullRefresh(m) => Some(m.security_id),
             MarketData::BookStatus(m) => Some(m.security_id),
             MarketData::ConflationNotice(m) => Some(m.security_id),
+            MarketData::AuctionImbalance(m) => Some(m.security_id),
+            MarketData::AuctionResult(m) => Some(m.security_id),
+            MarketData::TradeBreak(m) => Some(m.security_id),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::codec::message::DecodeError;
 use crate::types::{
-    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId,
-    ExecType, FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope,
-    Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind,
-    RetransmitRejectCode, SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus,
-    UpdateAction, UtcNanos, VenueId,
+    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, CrossType, EstablishmentRejectCode,
+    ExecId, ExecType, FeedState, FlowType, ImbalanceSide, InstrumentId, KillAction, KillScope,
+    LinkState, MassScope, Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price,
+    RequestKind, RetransmitRejectCode, SeqNum, SessionId, SessionPhase, ShortSaleRestriction, Side,
+    TerminationCode, TimeInForce, TradingStatus, UpdateAction, UtcNanos, VenueId,
 };
 
 /// A value as the generated encoder takes it.
@@ -67,7 +67,7 @@ macro_rules! wire_plain {
     )+};
 }
 
-wire_plain!(u16, u32, u64);
+wire_plain!(u8, u16, u32, u64);
 
 impl ToWire<i64> for Price {
     #[inline]
@@ -132,6 +132,10 @@ wire_enums!(
     market_data::security_trading_status::SecurityTradingStatus => TradingStatus,
     market_data::md_update_action::MDUpdateAction => UpdateAction,
     market_data::book_state::BookState => BookState,
+    market_data::session_phase::SessionPhase => SessionPhase,
+    market_data::short_sale_restriction::ShortSaleRestriction => ShortSaleRestriction,
+    market_data::imbalance_side::ImbalanceSide => ImbalanceSide,
+    market_data::cross_type::CrossType => CrossType,
     journal::side::Side => Side,
     journal::ord_type::OrdType => OrdType,
     journal::time_in_force::TimeInForce => TimeInForce,

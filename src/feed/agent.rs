@@ -9,7 +9,7 @@ use crate::feed::book::{Best, BookIndex, Books};
 use crate::feed::channel::Channel;
 use crate::feed::channels::{AnyChannel, ProtocolSettings, digest_of};
 use crate::feed::iex::IexChannel;
-use crate::feed::out::{Instrument, Out, Sink};
+use crate::feed::out::{Instrument, Out, OutCounts, Sink};
 use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::reference::References;
@@ -20,7 +20,9 @@ use crate::ring::Producer;
 use crate::runtime::{Agent, Clock, Fatal};
 use crate::telemetry::{LinkGauge, Registry};
 use crate::transport::Outbound;
-use crate::types::{ChannelId, FeedState, InstrumentId, Nanos, Price, Symbol, UtcNanos};
+use crate::types::{
+    ChannelId, FeedState, InstrumentId, Nanos, Price, SessionPhase, Symbol, UtcNanos,
+};
 
 /// A market data channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,8 @@ struct ChannelSlot {
     /// Books of instruments; those beyond belong to none.
     count: usize,
     told: Option<FeedState>,
+    /// Session phase and circuit breaker as strategies were told last.
+    told_session: (SessionPhase, u8),
     link: Option<Box<dyn RecoveryLink>>,
 }
 
@@ -164,6 +168,7 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
                 channels.len(),
             ),
             instruments,
+            counts: OutCounts::default(),
         };
         FeedAgent {
             source,
@@ -274,7 +279,8 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
 
     fn tell_tally(&self) {
         let channels = self.core.channels.iter().map(|slot| &slot.channel);
-        self.tally.set(channels, self.core.unknown_channels, self.source.drops());
+        let (unknown, out) = (self.core.unknown_channels, self.core.out.counts);
+        self.tally.set(channels, unknown, self.source.drops(), out);
     }
 }
 
@@ -289,7 +295,9 @@ fn slot(
     instruments.extend(own.map(|&config| Instrument {
         config,
         best: Best::default(),
+        status: None,
         is_touched: false,
+        is_contradicted: false,
     }));
     let symbols: Vec<Symbol> =
         instruments[first..].iter().map(|instrument| instrument.config.symbol).collect();
@@ -304,6 +312,7 @@ fn slot(
         first,
         count: symbols.len(),
         told: None,
+        told_session: (SessionPhase::Unknown, 0),
         link: None,
     }
 }
@@ -378,7 +387,7 @@ impl<O: Outbound> DatagramHandler for Core<O> {
             AnyChannel::Itch(channel) => {
                 channel.on_line(datagram.line, datagram.payload, self.now, &mut sink);
                 let time = sink.time();
-                self.out.tell_touched(channel.books(), first, id, time, ingress);
+                self.out.tell_touched(&channel.view(), first, id, time, ingress);
             }
             AnyChannel::Iex(channel) => {
                 channel.on_datagram(datagram.payload, self.now, &mut sink);
@@ -417,7 +426,7 @@ impl<O: Outbound> Core<O> {
             None => 0,
         };
         let time = sink.time();
-        self.out.tell_touched(channel.books(), slot.first, slot.id, time, ingress);
+        self.out.tell_touched(&channel.view(), slot.first, slot.id, time, ingress);
         work
     }
 
@@ -426,8 +435,9 @@ impl<O: Outbound> Core<O> {
     fn check_channels(&mut self, now: Nanos) -> usize {
         let mut changes = 0;
         for place in 0..self.channels.len() {
-            let state = self.channels[place].channel.check(now);
-            if self.channels[place].told != Some(state) {
+            let slot = &mut self.channels[place];
+            let state = slot.channel.check(now);
+            if slot.told != Some(state) || slot.told_session != slot.channel.session() {
                 changes += 1;
                 self.tell_state(place, state);
             }
@@ -447,13 +457,23 @@ impl<O: Outbound> Core<O> {
 
     #[cold]
     fn tell_state(&mut self, place: usize, state: FeedState) {
-        self.channels[place].told = Some(state);
-        if let Some(link) = self.links.get(place) {
-            link.set(state == FeedState::Current);
+        let slot = &mut self.channels[place];
+        let session @ (session_phase, circuit_breaker_level) = slot.channel.session();
+        slot.told_session = session;
+        let status = ChannelStatus {
+            rpt_seq: 0,
+            channel_id: slot.id,
+            channel_state: state,
+            session_phase,
+            circuit_breaker_level,
+        };
+        // Risk does not ask how far the day is.
+        if slot.told.replace(state) != Some(state) {
+            if let Some(link) = self.links.get(place) {
+                link.set(state == FeedState::Current);
+            }
+            self.tell_risk(place, state);
         }
-        self.tell_risk(place, state);
-        let channel_id = self.channels[place].id;
-        let status = ChannelStatus { rpt_seq: 0, channel_id, channel_state: state };
         self.out.publisher.channel(place, status);
     }
 

@@ -2,11 +2,14 @@
 
 use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
+use crate::feed::faults::Faults;
 use crate::feed::glimpse::SnapshotEvent;
-use crate::feed::itch50::{self, ItchError, Message, OrderEvent, decode_event};
+use crate::feed::itch50::{self, ItchError, Message, OrderEvent, OrderEventKind, decode_event};
 use crate::feed::lookahead::Lookahead;
+use crate::feed::market_state::{MarketChange, MarketState, trades_kept};
 use crate::feed::moldudp64::{self, Messages, Packet};
 use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
+use crate::feed::view::ItchBooks;
 use crate::net::{RecoveryLink, StreamState};
 use crate::types::{FeedState, Nanos, Symbol};
 
@@ -61,6 +64,12 @@ pub trait FeedSink {
 
     /// All orders, statuses and locate codes were forgotten: a new session begins.
     fn on_clear(&mut self, books: &Books);
+
+    /// Something changed of what is known besides orders. Told after [`FeedSink::on_message`] of the message that did it.
+    #[inline]
+    fn on_market(&mut self, market: &MarketState, change: &MarketChange) {
+        let _ = (market, change);
+    }
 }
 
 /// For whom the books themselves are enough.
@@ -87,8 +96,16 @@ pub struct Channel {
     arbiter: Arbiter,
     books: Books,
     ahead: Lookahead,
-    counts: ChannelCounts,
+    about: About,
     recovery: Recovery,
+}
+
+/// What a channel knows besides its books.
+#[derive(Debug)]
+struct About {
+    counts: ChannelCounts,
+    market: MarketState,
+    faults: Faults,
 }
 
 impl Channel {
@@ -97,11 +114,16 @@ impl Channel {
     /// # Panics
     /// As [`Books::new`].
     pub fn new(settings: &ChannelSettings, symbols: &[Symbol]) -> Channel {
+        let BooksConfig { books_max, orders_max, .. } = settings.books;
         Channel {
             arbiter: Arbiter::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
             ahead: Lookahead::default(),
-            counts: ChannelCounts::default(),
+            about: About {
+                counts: ChannelCounts::default(),
+                market: MarketState::new(books_max, trades_kept(orders_max)),
+                faults: Faults::new(books_max),
+            },
             recovery: Recovery::new(&RecoverySettings::default()),
         }
     }
@@ -126,16 +148,15 @@ impl Channel {
     /// Takes a datagram of a line, 0 for A and 1 for B, and tells `sink` what its messages did.
     #[inline]
     pub fn on_line(&mut self, line: u8, payload: &[u8], now: Nanos, sink: &mut impl FeedSink) {
-        self.counts.packets += 1;
+        self.about.counts.packets += 1;
         let Ok(packet) = moldudp64::parse(payload) else {
-            self.counts.packet_errors += 1;
+            self.about.counts.packet_errors += 1;
             self.arbiter.note_error(line);
             return;
         };
         let judgement = self.arbiter.judge(line, &packet, now);
         if judgement.new_session {
-            self.books.clear();
-            sink.on_clear(&self.books);
+            self.clear(sink);
         }
         if let Packet::Data(_, messages) = packet {
             match judgement.take {
@@ -153,6 +174,11 @@ impl Channel {
         }
     }
 
+    #[cold]
+    fn clear(&mut self, sink: &mut impl FeedSink) {
+        clear(&mut self.books, &mut self.about, sink);
+    }
+
     /// Takes everything that can be taken from behind a hole, and looks whether it is time to declare the next one.
     #[cold]
     fn settle(&mut self, now: Nanos, sink: &mut impl FeedSink) {
@@ -168,7 +194,7 @@ impl Channel {
     fn take_kept(&mut self, sink: &mut impl FeedSink) {
         let mut refused = None;
         while let Some(bytes) = self.arbiter.take_kept() {
-            let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+            let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
             refused = taken.err().filter(breaks).or(refused);
         }
         if let Some(error) = refused {
@@ -189,10 +215,10 @@ impl Channel {
 
     #[inline]
     fn apply(&mut self, messages: Messages<'_>, skip: u16, sink: &mut impl FeedSink) {
-        let Channel { books, counts, ahead, .. } = self;
+        let Channel { books, about, ahead, .. } = self;
         let mut refused = None;
         ahead.each(messages.after(skip), books, |books, bytes, event| {
-            if let Err(error) = apply_decoded(books, counts, bytes, event, sink) {
+            if let Err(error) = apply_decoded(books, about, bytes, event, sink) {
                 refused = Some(error).filter(breaks).or(refused);
             }
         });
@@ -318,15 +344,16 @@ impl Channel {
         while let Some(event) = snapshots.next_event(now) {
             let is_well = match event {
                 SnapshotEvent::Begin => {
-                    self.books.clear();
-                    sink.on_clear(&self.books);
+                    clear(&mut self.books, &mut self.about, sink);
                     true
                 }
                 SnapshotEvent::Message(bytes) => {
-                    let taken = apply_message(&mut self.books, &mut self.counts, bytes, sink);
+                    let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
                     !taken.err().is_some_and(|error| breaks(&error))
                 }
                 SnapshotEvent::End(sequence) => {
+                    self.about.market.halt_absent();
+                    sink.on_market(&self.about.market, &MarketChange::AllStatuses);
                     snapshots.await_join(sequence, now);
                     true
                 }
@@ -370,7 +397,24 @@ impl Channel {
     /// What it took in.
     #[inline]
     pub const fn counts(&self) -> &ChannelCounts {
-        &self.counts
+        &self.about.counts
+    }
+
+    /// Its books with what is known of their securities.
+    #[inline]
+    pub(super) const fn view(&self) -> ItchBooks<'_> {
+        ItchBooks { books: &self.books, market: &self.about.market }
+    }
+
+    /// What is known of its securities besides their orders.
+    #[inline]
+    pub const fn market(&self) -> &MarketState {
+        &self.about.market
+    }
+
+    /// Why books of it are stale.
+    pub const fn faults(&self) -> &Faults {
+        &self.about.faults
     }
 
     /// What its recovery did.
@@ -379,42 +423,90 @@ impl Channel {
     }
 }
 
+/// Forgets all of a session.
+#[cold]
+fn clear(books: &mut Books, about: &mut About, sink: &mut impl FeedSink) {
+    books.clear();
+    about.market.clear();
+    about.faults.clear();
+    sink.on_clear(books);
+    sink.on_market(&about.market, &MarketChange::AllStatuses);
+}
+
 /// Decodes a message that comes alone, applies it and tells `sink`.
 fn apply_message(
     books: &mut Books,
-    counts: &mut ChannelCounts,
+    about: &mut About,
     bytes: &[u8],
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
     let event = decode_event(bytes, bytes.len());
-    apply_decoded(books, counts, bytes, event.as_ref(), sink)
+    apply_decoded(books, about, bytes, event.as_ref(), sink)
 }
 
 /// Applies a message, which tells `event` of a displayed order if of anything, and tells `sink`.
 #[inline]
 fn apply_decoded(
     books: &mut Books,
-    counts: &mut ChannelCounts,
+    about: &mut About,
     bytes: &[u8],
     event: Option<&OrderEvent>,
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
-    counts.messages += 1;
-    let is_fit = if let Some(event) = event {
+    about.counts.messages += 1;
+    if let Some(event) = event {
         let outcome = books.apply_order(event);
         sink.on_event(books, event, &outcome);
-        outcome.is_ok()
+        match &outcome {
+            Ok(Effect::Executed(execution)) => about.market.executed(execution),
+            Ok(Effect::Changed(_) | Effect::None) => {}
+            Err(refusal) => about.refuse(refusal, event.locate, || {
+                (event.kind == OrderEventKind::Add).then(|| event.symbol())
+            }),
+        }
     } else {
-        let message = itch50::decode(bytes).inspect_err(|_| counts.message_errors += 1)?;
-        let outcome = books.apply(&message);
-        sink.on_message(books, &message, &outcome);
-        outcome.is_ok()
-    };
-    counts.misfits += u64::from(!is_fit);
+        apply_other(books, about, bytes, sink)?;
+    }
     if let Some(&letter) = bytes.first() {
-        counts.by_type[usize::from(letter)] += 1;
+        about.counts.by_type[usize::from(letter)] += 1;
     }
     Ok(())
+}
+
+/// Applies a message that is about no displayed order, or none at all, and tells `sink`.
+#[cold]
+fn apply_other(
+    books: &mut Books,
+    about: &mut About,
+    bytes: &[u8],
+    sink: &mut impl FeedSink,
+) -> Result<(), ItchError> {
+    let message = match itch50::decode(bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            about.counts.message_errors += 1;
+            return Err(error);
+        }
+    };
+    let outcome = books.apply(&message);
+    sink.on_message(books, &message, &outcome);
+    match &outcome {
+        Ok(_) => {
+            if let Some(change) = about.market.apply(books, &message) {
+                sink.on_market(&about.market, &change);
+            }
+        }
+        Err(refusal) => about.refuse(refusal, message.head().locate, || message.symbol()),
+    }
+    Ok(())
+}
+
+impl About {
+    #[cold]
+    fn refuse(&mut self, refusal: &Refusal, locate: u16, symbol: impl FnOnce() -> Option<Symbol>) {
+        self.counts.misfits += 1;
+        self.faults.note(refusal, locate, symbol);
+    }
 }
 
 /// Whether what follows a message refused so cannot be relied on.

@@ -7,7 +7,7 @@ use crate::feed::iex::{IexChannel, IexSettings, books};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::snapshot::ChannelSnapshot;
 use crate::feed::view::AnyBooks;
-use crate::types::{ChannelId, FeedState, Nanos, Symbol};
+use crate::types::{ChannelId, FeedState, Nanos, SessionPhase, Symbol};
 
 /// A channel's protocol, and how it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl AnyChannel {
     #[inline]
     pub(super) const fn books(&self) -> AnyBooks<'_> {
         match self {
-            AnyChannel::Itch(channel) => AnyBooks::Itch(channel.books()),
+            AnyChannel::Itch(channel) => AnyBooks::Itch(channel.view()),
             AnyChannel::Iex(channel) => AnyBooks::Iex(channel.books()),
         }
     }
@@ -111,6 +111,18 @@ impl AnyChannel {
         match self {
             AnyChannel::Itch(channel) => channel.arbiter().state(),
             AnyChannel::Iex(channel) => channel.sequence().state(),
+        }
+    }
+
+    /// How far the exchange's day is, and the level of the market-wide circuit breaker that was breached.
+    #[inline]
+    pub(super) const fn session(&self) -> (SessionPhase, u8) {
+        match self {
+            AnyChannel::Itch(channel) => {
+                let market = channel.market();
+                (market.phase(), market.breached_level())
+            }
+            AnyChannel::Iex(channel) => (channel.phase(), 0),
         }
     }
 

@@ -1,26 +1,45 @@
 //! What goes out: which instruments a datagram touched, and what risk and strategies are told of them.
 
 use crate::codec::journal::ReferencePrice;
-use crate::codec::market_data::{SecurityStatus, Trade};
+use crate::codec::market_data::{
+    AuctionImbalance, AuctionResult, SecurityStatus, Trade, TradeBreak,
+};
 use crate::feed::agent::InstrumentConfig;
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal};
 use crate::feed::channel::FeedSink;
 use crate::feed::iex::books::{BooksFull, Change};
 use crate::feed::iex::{self, IexSink};
 use crate::feed::itch50::{Message, OrderEvent};
+use crate::feed::market_state::{Auction, Cross, MarketChange, MarketState, tick_of};
 use crate::feed::publish::Publisher;
 use crate::feed::reference::References;
 use crate::feed::view::BookView;
 use crate::transport::Outbound;
-use crate::types::{ChannelId, Nanos, Price, Side, TradingStatus, UtcNanos};
+use crate::types::{
+    ChannelId, CrossType, ImbalanceSide, Nanos, Price, ShortSaleRestriction, Side, TradingStatus,
+    UtcNanos,
+};
 
 #[derive(Debug)]
 pub(super) struct Instrument {
     pub(super) config: InstrumentConfig,
     /// What was told last.
     pub(super) best: Best,
+    /// The status and short sale price test that were told last.
+    pub(super) status: Option<(TradingStatus, ShortSaleRestriction)>,
     /// Whether its book was touched since.
     pub(super) is_touched: bool,
+    /// Whether what the exchange says of lot and tick is known not to be what is configured.
+    pub(super) is_contradicted: bool,
+}
+
+/// What was seen of instruments on the way out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OutCounts {
+    /// Changes of best bid and offer by which they were crossed or locked although the security trades continuously.
+    pub(super) crossed: u64,
+    /// Instruments whose lot or tick is not the exchange's.
+    pub(super) contradicted: u64,
 }
 
 /// What goes out, and what decides about it.
@@ -32,9 +51,17 @@ pub(super) struct Out<O> {
     pub(super) touched: Vec<usize>,
     pub(super) references: References,
     pub(super) publisher: Publisher<O>,
+    pub(super) counts: OutCounts,
 }
 
 impl<O: Outbound> Out<O> {
+    /// Counts, once, that an instrument's lot or tick is not what the exchange says.
+    fn contradict(&mut self, place: usize) {
+        let instrument = &mut self.instruments[place];
+        self.counts.contradicted += u64::from(!instrument.is_contradicted);
+        instrument.is_contradicted = true;
+    }
+
     #[inline]
     fn touch(&mut self, place: usize) {
         if !self.instruments[place].is_touched {
@@ -61,6 +88,9 @@ impl<O: Outbound> Out<O> {
             let best = if books.is_stale(book) { Best::default() } else { books.best(book) };
             if best != instrument.best {
                 instrument.best = best;
+                if is_crossed(best) && books.is_continuous(book) {
+                    self.counts.crossed += 1;
+                }
                 let price = |side: Option<(Price, u64)>| side.map(|(price, _)| price);
                 self.references.price(
                     place,
@@ -75,6 +105,15 @@ impl<O: Outbound> Out<O> {
             }
             self.publisher.tell(place, books, time);
         }
+    }
+}
+
+/// Whether a bid is not below the offer: neither may stand in a book whose orders match as they come.
+#[inline]
+fn is_crossed(best: Best) -> bool {
+    match (best.bid, best.ask) {
+        (Some((bid, _)), Some((ask, _))) => bid >= ask,
+        (Some(_) | None, _) => false,
     }
 }
 
@@ -152,9 +191,17 @@ impl<'a, O: Outbound> Sink<'a, O> {
         );
     }
 
-    fn status(&mut self, book: BookIndex, status: TradingStatus) {
+    fn status(
+        &mut self,
+        book: BookIndex,
+        status: TradingStatus,
+        short_sale: ShortSaleRestriction,
+        halt_reason: [u8; 4],
+    ) {
         let Some(place) = self.place(book) else { return };
-        let security_id = self.out.instruments[place].config.id;
+        let instrument = &mut self.out.instruments[place];
+        instrument.status = Some((status, short_sale));
+        let security_id = instrument.config.id;
         let transact_time = self.time();
         self.out.publisher.status(
             place,
@@ -163,10 +210,106 @@ impl<'a, O: Outbound> Sink<'a, O> {
                 transact_time,
                 security_id,
                 security_trading_status: status,
+                short_sale_restriction: short_sale,
+                halt_reason,
             },
         );
         // Told with the book, when the datagram is done.
         self.out.touch(place);
+    }
+
+    fn status_of(&mut self, market: &MarketState, book: BookIndex) {
+        let security = market.security(book);
+        let status = security.status();
+        // The reason is that of all markets' status.
+        let reason = if status == security.trading { security.reason } else { *b"    " };
+        self.status(book, status, security.short_sale, reason);
+    }
+
+    /// Any status may have changed: those that did are told, and crosses that nobody knows of any more are forgotten.
+    #[cold]
+    fn all_statuses(&mut self, market: &MarketState) {
+        for place in self.first..self.first + self.count {
+            let Ok(book) = u16::try_from(place - self.first).map(BookIndex) else { continue };
+            let security = market.security(book);
+            if security.auction.is_none() {
+                self.out.publisher.forget_auction(place);
+            }
+            let known = (security.status(), security.short_sale);
+            if self.out.instruments[place].status.is_some_and(|told| told != known)
+                || self.out.instruments[place].status.is_none() && known.0 != TradingStatus::Unknown
+            {
+                self.status_of(market, book);
+            }
+        }
+    }
+
+    fn imbalance(&mut self, book: BookIndex, auction: &Auction) {
+        let Some(place) = self.place(book) else { return };
+        let security_id = self.out.instruments[place].config.id;
+        let transact_time = self.time();
+        self.out.publisher.auction(
+            place,
+            AuctionImbalance {
+                rpt_seq: 0,
+                transact_time,
+                paired_qty: auction.paired_shares,
+                imbalance_qty: auction.imbalance_shares,
+                reference_px: auction.reference_price,
+                near_px: auction.near_price,
+                far_px: auction.far_price,
+                security_id,
+                imbalance_side: auction.side,
+                cross_type: auction.kind,
+            },
+        );
+        self.out.touch(place);
+    }
+
+    /// A cross took place; its trade was told before.
+    fn cross(&mut self, book: BookIndex, cross: &Cross) {
+        let Some(place) = self.place(book) else { return };
+        let instrument = &mut self.out.instruments[place];
+        let (security_id, tick) = (instrument.config.id, instrument.config.tick);
+        let Cross { price, shares, match_number, kind, .. } = *cross;
+        if shares > 0 && (!price.is_multiple_of(tick) || tick < tick_of(price)) {
+            self.out.contradict(place);
+        }
+        let transact_time = self.time();
+        self.out.publisher.event(place, |rpt_seq| AuctionResult {
+            rpt_seq,
+            transact_time,
+            trade_id: match_number,
+            md_entry_px: price,
+            md_entry_size: shares,
+            security_id,
+            cross_type: kind,
+        });
+    }
+
+    fn broken(&mut self, book: BookIndex, trade_id: u64, trade: Option<(Price, u64)>) {
+        let Some(place) = self.place(book) else { return };
+        let security_id = self.out.instruments[place].config.id;
+        let transact_time = self.time();
+        self.out.publisher.event(place, |rpt_seq| TradeBreak {
+            rpt_seq,
+            transact_time,
+            trade_id,
+            md_entry_px: trade.map(|(price, _)| price),
+            md_entry_size: trade.map_or(0, |(_, shares)| shares),
+            security_id,
+        });
+    }
+
+    /// A directory entry: orders of the configured lot would be refused where only others are taken.
+    fn directory(&mut self, market: &MarketState, book: BookIndex) {
+        let Some(place) = self.place(book) else { return };
+        let security = market.security(book);
+        let lot = self.out.instruments[place].config.lot;
+        let fits = security.round_lot().is_none_or(|round| round != 0 && lot.is_multiple_of(round));
+        if security.is_round_lots_only() && !fits {
+            self.out.contradict(place);
+        }
     }
 
     fn refused(&mut self, refusal: &Refusal) {
@@ -180,14 +323,6 @@ impl<'a, O: Outbound> Sink<'a, O> {
         let Some(book) = books.by_locate(message.head().locate) else { return };
         if let Message::Trade(m) = message {
             self.trade(book, m.price, m.shares, m.side, m.match_number);
-        } else if let Message::CrossTrade(m) = message
-            && m.shares > 0
-        {
-            // A cross has no side; `P` always says buy, and so does this.
-            let shares = u32::try_from(m.shares).unwrap_or(u32::MAX);
-            self.trade(book, m.price, shares, Side::Buy, m.match_number);
-        } else if let Message::TradingAction(m) = message {
-            self.status(book, m.status);
         }
     }
 }
@@ -219,6 +354,36 @@ impl<O: Outbound> FeedSink for Sink<'_, O> {
     fn on_clear(&mut self, _: &Books) {
         for place in self.first..self.first + self.count {
             self.out.touch(place);
+        }
+    }
+
+    #[cold]
+    fn on_market(&mut self, market: &MarketState, change: &MarketChange) {
+        match change {
+            // Looked at once a cycle, with the channel's state.
+            MarketChange::Session => {}
+            MarketChange::AllStatuses => self.all_statuses(market),
+            MarketChange::Directory(book) => self.directory(market, *book),
+            MarketChange::Status(book) => self.status_of(market, *book),
+            MarketChange::Auction(book) => {
+                if let Some(auction) = &market.security(*book).auction {
+                    self.imbalance(*book, auction);
+                }
+            }
+            MarketChange::Cross(book, cross) => {
+                if cross.shares > 0 {
+                    // A cross has no side; `P` always says buy, and so does this.
+                    let shares = u32::try_from(cross.shares).unwrap_or(u32::MAX);
+                    self.trade(*book, cross.price, shares, Side::Buy, cross.match_number);
+                }
+                if let (Some(place), None) = (self.place(*book), &market.security(*book).auction) {
+                    self.out.publisher.forget_auction(place);
+                }
+                self.cross(*book, cross);
+            }
+            MarketChange::Break(book, number, sale) => {
+                self.broken(*book, *number, sale.map(|sale| (sale.price, sale.shares)));
+            }
         }
     }
 }
@@ -258,19 +423,54 @@ impl<O: Outbound> Sink<'_, O> {
                 let trade_id = m.trade_id.cast_unsigned();
                 self.trade(book, m.price, m.size, Side::Buy, trade_id);
             }
-            iex::Message::TradingStatus(_) | iex::Message::OperationalHaltStatus(_) => {
-                self.status(book, books.state(book).status());
+            iex::Message::TradingStatus(_)
+            | iex::Message::OperationalHaltStatus(_)
+            | iex::Message::ShortSalePriceTestStatus(_) => {
+                let state = books.state(book);
+                let short_sale = match state.is_short_sale_restricted {
+                    None => ShortSaleRestriction::Unknown,
+                    Some(false) => ShortSaleRestriction::NotRestricted,
+                    Some(true) => ShortSaleRestriction::InEffect,
+                };
+                self.status(book, state.status(), short_sale, *b"    ");
+            }
+            iex::Message::TradeBreak(m) => {
+                let trade = Some((m.price, u64::from(m.size)));
+                self.broken(book, m.trade_id.cast_unsigned(), trade);
+            }
+            iex::Message::OfficialPrice(m) => {
+                let kind = match m.kind {
+                    b'Q' => CrossType::Opening,
+                    b'M' => CrossType::Closing,
+                    _ => CrossType::Unknown,
+                };
+                if let Some(place) = self.place(book) {
+                    self.out.publisher.forget_auction(place);
+                }
+                let (price, time_ns) = (m.price, m.time.0);
+                self.cross(book, &Cross { kind, price, shares: 0, match_number: 0, time_ns });
+            }
+            iex::Message::AuctionInformation(m) => {
+                let price = |price: Price| Some(price).filter(|price| price.units() != 0);
+                let auction = Auction {
+                    kind: CrossType::from_wire(m.kind).unwrap_or(CrossType::Unknown),
+                    paired_shares: u64::from(m.paired_shares),
+                    imbalance_shares: u64::from(m.imbalance_shares),
+                    side: ImbalanceSide::from_wire(m.imbalance_side)
+                        .unwrap_or(ImbalanceSide::Unknown),
+                    reference_price: price(m.reference_price),
+                    near_price: price(m.indicative_clearing_price),
+                    far_price: price(m.book_clearing_price),
+                    time_ns: m.time.0,
+                };
+                self.imbalance(book, &auction);
             }
             iex::Message::SystemEvent(_)
             | iex::Message::SecurityDirectory(_)
             | iex::Message::RetailLiquidityIndicator(_)
-            | iex::Message::ShortSalePriceTestStatus(_)
             | iex::Message::SecurityEvent(_)
             | iex::Message::PriceLevelUpdate(_)
-            | iex::Message::QuoteUpdate(_)
-            | iex::Message::OfficialPrice(_)
-            | iex::Message::TradeBreak(_)
-            | iex::Message::AuctionInformation(_) => {}
+            | iex::Message::QuoteUpdate(_) => {}
         }
     }
 }

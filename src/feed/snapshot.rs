@@ -43,7 +43,7 @@ impl BookSnapshot {
             levels
         };
         let (symbol, orders) = match books {
-            AnyBooks::Itch(books) => (books.symbol(index), books.order_count(index)),
+            AnyBooks::Itch(view) => (view.books.symbol(index), view.books.order_count(index)),
             AnyBooks::Iex(books) => (books.symbol(index), 0),
         };
         BookSnapshot {

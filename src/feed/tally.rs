@@ -2,8 +2,12 @@
 
 use crate::feed::channel::Channel;
 use crate::feed::channels::{AnyChannel, misfits};
+use crate::feed::faults::MisfitCounts;
 use crate::feed::iex::IexChannel;
+use crate::feed::iex::books::BooksCounts;
 use crate::feed::line::LineCounts;
+use crate::feed::market_state::MarketCounts;
+use crate::feed::out::OutCounts;
 use crate::feed::recovery::RecoveryCounts;
 use crate::telemetry::{Counter, Registry};
 use crate::types::FeedState;
@@ -77,6 +81,34 @@ impl RecoveryTally {
     }
 }
 
+/// What did not fit, by why.
+#[derive(Debug)]
+struct MisfitTally {
+    unknown_orders: Counter,
+    duplicate_orders: Counter,
+    excess_shares: Counter,
+    zero_shares: Counter,
+    wrong_securities: Counter,
+    orders_full: Counter,
+    levels_full: Counter,
+    books_full: Counter,
+}
+
+impl MisfitTally {
+    fn new(registry: &Registry) -> MisfitTally {
+        MisfitTally {
+            unknown_orders: registry.counter("feed_unknown_order_count"),
+            duplicate_orders: registry.counter("feed_duplicate_order_count"),
+            excess_shares: registry.counter("feed_excess_shares_count"),
+            zero_shares: registry.counter("feed_zero_shares_count"),
+            wrong_securities: registry.counter("feed_wrong_security_count"),
+            orders_full: registry.counter("feed_orders_full_count"),
+            levels_full: registry.counter("feed_levels_full_count"),
+            books_full: registry.counter("feed_books_full_count"),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Tally {
     packets: Counter,
@@ -84,6 +116,12 @@ pub(super) struct Tally {
     packet_errors: Counter,
     message_errors: Counter,
     misfits: Counter,
+    misfits_by: MisfitTally,
+    crossed: Counter,
+    contradicted: Counter,
+    breaks: Counter,
+    unknown_breaks: Counter,
+    state_misfits: Counter,
     gaps: Counter,
     missing: Counter,
     recovered: Counter,
@@ -109,6 +147,12 @@ impl Tally {
             packet_errors: registry.counter("feed_packet_error_count"),
             message_errors: registry.counter("feed_message_error_count"),
             misfits: registry.counter("feed_misfit_count"),
+            misfits_by: MisfitTally::new(registry),
+            crossed: registry.counter("feed_crossed_count"),
+            contradicted: registry.counter("feed_contradicted_count"),
+            breaks: registry.counter("feed_trade_break_count"),
+            unknown_breaks: registry.counter("feed_trade_break_unknown_count"),
+            state_misfits: registry.counter("feed_state_misfit_count"),
             gaps: registry.counter("feed_gap_count"),
             missing: registry.counter("feed_missing_count"),
             recovered: registry.counter("feed_gap_recovered_count"),
@@ -152,6 +196,7 @@ impl Tally {
         channels: impl Iterator<Item = &'a AnyChannel> + Clone,
         unknown_channels: u64,
         drops: u64,
+        out: OutCounts,
     ) {
         let itch = channels.clone().filter_map(AnyChannel::itch);
         let iex = channels.clone().filter_map(AnyChannel::iex);
@@ -178,7 +223,43 @@ impl Tally {
         self.drops.set(drops);
         let current = channels.filter(|c| c.state() == FeedState::Current).count();
         self.current_channels.set(u64::try_from(current).unwrap_or(u64::MAX));
+        self.set_misfits(itch.clone(), iex, out);
         self.set_itch(itch);
+    }
+
+    /// Sets what did not fit, what there was no room for, and what should not be.
+    fn set_misfits<'a>(
+        &self,
+        itch: impl Iterator<Item = &'a Channel> + Clone,
+        iex: impl Iterator<Item = &'a IexChannel> + Clone,
+        out: OutCounts,
+    ) {
+        let by = |number: fn(&MisfitCounts) -> u64| -> u64 {
+            let counts = itch.clone().map(|c| number(&c.faults().counts()));
+            counts.fold(0, u64::saturating_add)
+        };
+        let of_iex = |number: fn(&BooksCounts) -> u64| -> u64 {
+            let counts = iex.clone().map(|c| number(&c.books().counts()));
+            counts.fold(0, u64::saturating_add)
+        };
+        let market = |number: fn(&MarketCounts) -> u64| -> u64 {
+            let counts = itch.clone().map(|c| number(&c.market().counts()));
+            counts.fold(0, u64::saturating_add)
+        };
+        let misfits = &self.misfits_by;
+        misfits.unknown_orders.set(by(|c| c.unknown_orders));
+        misfits.duplicate_orders.set(by(|c| c.duplicate_orders));
+        misfits.excess_shares.set(by(|c| c.excess_shares));
+        misfits.zero_shares.set(by(|c| c.zero_shares));
+        misfits.wrong_securities.set(by(|c| c.wrong_securities));
+        misfits.orders_full.set(by(|c| c.orders_full));
+        misfits.levels_full.set(by(|c| c.levels_full) + of_iex(|c| c.overflows));
+        misfits.books_full.set(by(|c| c.books_full) + of_iex(|c| c.books_full));
+        self.crossed.set(out.crossed + of_iex(|c| c.crossed));
+        self.contradicted.set(out.contradicted);
+        self.breaks.set(market(|c| c.breaks));
+        self.unknown_breaks.set(market(|c| c.unknown_breaks));
+        self.state_misfits.set(market(|c| c.misfits));
     }
 
     /// Sets what only channels of ITCH have: orders, what each line brought, and recovery.

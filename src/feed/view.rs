@@ -4,6 +4,7 @@
 
 use crate::feed::book::{Best, BookIndex, Books};
 use crate::feed::iex;
+use crate::feed::market_state::MarketState;
 use crate::types::{Price, Side, TradingStatus};
 
 /// What is told of books, whatever they are made of.
@@ -16,6 +17,9 @@ pub(super) trait BookView {
 
     /// Whether the exchange is in the middle of a change of the book: its levels are not to be looked at.
     fn is_in_transition(&self, book: BookIndex) -> bool;
+
+    /// Whether the security trades continuously, so that its book cannot be crossed.
+    fn is_continuous(&self, book: BookIndex) -> bool;
 
     /// The security's trading status.
     fn status(&self, book: BookIndex) -> TradingStatus;
@@ -31,15 +35,22 @@ pub(super) trait BookView {
     );
 }
 
-impl BookView for Books {
+/// The books of a channel of ITCH, with what is known of their securities.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ItchBooks<'a> {
+    pub(super) books: &'a Books,
+    pub(super) market: &'a MarketState,
+}
+
+impl BookView for ItchBooks<'_> {
     #[inline]
     fn best(&self, book: BookIndex) -> Best {
-        Books::best(self, book)
+        self.books.best(book)
     }
 
     #[inline]
     fn is_stale(&self, book: BookIndex) -> bool {
-        Books::is_stale(self, book)
+        self.books.is_stale(book)
     }
 
     #[inline]
@@ -48,8 +59,13 @@ impl BookView for Books {
     }
 
     #[inline]
+    fn is_continuous(&self, book: BookIndex) -> bool {
+        self.market.is_continuous(book)
+    }
+
+    #[inline]
     fn status(&self, book: BookIndex) -> TradingStatus {
-        Books::status(self, book)
+        self.market.security(book).status()
     }
 
     #[inline]
@@ -60,7 +76,7 @@ impl BookView for Books {
         depth: usize,
         mut each: impl FnMut(Price, u64, u32),
     ) {
-        let levels = self.levels(book, side).take(depth);
+        let levels = self.books.levels(book, side).take(depth);
         levels.for_each(|(price, shares, orders)| each(price, shares, orders));
     }
 }
@@ -79,6 +95,12 @@ impl BookView for iex::Books {
     #[inline]
     fn is_in_transition(&self, book: BookIndex) -> bool {
         iex::Books::is_in_transition(self, book)
+    }
+
+    /// IEX's own books count what is crossed, after each event.
+    #[inline]
+    fn is_continuous(&self, _: BookIndex) -> bool {
+        false
     }
 
     #[inline]
@@ -103,7 +125,7 @@ impl BookView for iex::Books {
 /// The books of one channel.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AnyBooks<'a> {
-    Itch(&'a Books),
+    Itch(ItchBooks<'a>),
     Iex(&'a iex::Books),
 }
 
@@ -129,6 +151,14 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(_) => false,
             AnyBooks::Iex(books) => books.is_in_transition(book),
+        }
+    }
+
+    #[inline]
+    fn is_continuous(&self, book: BookIndex) -> bool {
+        match self {
+            AnyBooks::Itch(books) => books.is_continuous(book),
+            AnyBooks::Iex(books) => books.is_continuous(book),
         }
     }
 

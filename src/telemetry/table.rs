@@ -23,9 +23,29 @@ pub const COUNTERS: &[CounterRow] = &[
     row("entry_slow_consumer_count", "Sessions ended because their reports were not read."),
     row("entry_unknown_session_count", "Messages that named a session that is not configured."),
     row("entry_wrong_source_count", "Messages that named a session bound to another publisher."),
+    row(
+        "feed_books_full_count",
+        "Messages about securities that have no book because there are as many books as there may be.",
+    ),
+    row(
+        "feed_contradicted_count",
+        "Instruments whose lot or tick is not what the exchange says; the configured one is used.",
+    ),
+    row(
+        "feed_crossed_count",
+        "Times a book was crossed or locked although its security trades continuously.",
+    ),
     gauge("feed_current_channel_count", "Channels that can be relied on now."),
     row("feed_drop_count", "Datagrams the kernel or the interface dropped for want of room."),
     row("feed_duplicate_count", "Messages that had come before: the other line's copies."),
+    row(
+        "feed_duplicate_order_count",
+        "Orders refused because their number is that of one that stands; their book is stale.",
+    ),
+    row(
+        "feed_excess_shares_count",
+        "Executions and cancels of more shares than the order has left; its book is stale.",
+    ),
     row("feed_gap_count", "Gaps in the sequence of a channel."),
     row("feed_gap_lost_count", "Gaps passed over for good, because no server made them good."),
     row(
@@ -39,6 +59,10 @@ pub const COUNTERS: &[CounterRow] = &[
         "Snapshots asked for in vain: no connection, no login, no end, or too old.",
     ),
     row("feed_glimpse_rejected_count", "Those whose login was refused."),
+    row(
+        "feed_levels_full_count",
+        "Price levels of IEX, and orders at a price of ITCH, there was no room for; their book is stale.",
+    ),
     row("feed_line_a_duplicate_count", "Packets that line A had brought before itself."),
     row("feed_line_a_error_count", "Datagrams of line A refused as a whole."),
     row("feed_line_a_first_count", "Packets in which line A was the first to bring something."),
@@ -76,6 +100,10 @@ pub const COUNTERS: &[CounterRow] = &[
     row("feed_misfit_count", "Messages that did not fit the book they were for."),
     row("feed_missing_count", "Messages missing in those gaps."),
     gauge("feed_order_count", "Orders in all books now."),
+    row(
+        "feed_orders_full_count",
+        "Orders refused because there are as many as there may be; their book is stale.",
+    ),
     row("feed_packet_count", "Datagrams taken from packet sources."),
     row("feed_packet_error_count", "Datagrams refused as a whole because their framing is wrong."),
     row(
@@ -107,7 +135,22 @@ pub const COUNTERS: &[CounterRow] = &[
     row("feed_snapshot_count", "Snapshots of an instrument begun for strategies that come late."),
     row("feed_snapshot_message_count", "Messages those took."),
     row("feed_spill_count", "Orders beyond the price levels that are kept sorted."),
+    row(
+        "feed_state_misfit_count",
+        "Messages about a security left out because their symbol and stock locate do not agree.",
+    ),
+    row("feed_trade_break_count", "Trades that the exchange declared void."),
+    row("feed_trade_break_unknown_count", "Those of them that are not remembered any more."),
     row("feed_unknown_channel_count", "Datagrams of channels that are not configured."),
+    row(
+        "feed_unknown_order_count",
+        "Messages about orders that are not known; their book is stale.",
+    ),
+    row(
+        "feed_wrong_security_count",
+        "Messages whose order or symbol is another security's; their book is stale.",
+    ),
+    row("feed_zero_shares_count", "Messages of no shares about orders; their book is stale."),
     row("journal_segment_count", "Segments made ready by the journal."),
     row(
         "journal_segment_failure_count",

@@ -21,7 +21,9 @@ pub use id::{
     AccountId, ChannelId, ClOrdId, ExecId, InstrumentId, OrderId, SeqNum, SessionId, Symbol,
     VenueId,
 };
-pub use market::{BookState, UpdateAction};
+pub use market::{
+    BookState, CrossType, ImbalanceSide, SessionPhase, ShortSaleRestriction, UpdateAction,
+};
 pub use price::{ParsePriceError, Price, Qty};
 pub use time::{Nanos, UtcNanos};
 pub use trade::{CancelRejectTo, ExecType, OrdStatus, OrdType, Side, TimeInForce, TradingStatus};

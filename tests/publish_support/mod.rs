@@ -81,6 +81,20 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// A packet of messages that are bytes already.
+    pub fn raw(&mut self, messages: &[Vec<u8>]) -> &mut Feed {
+        let count = u16::try_from(messages.len()).expect("few");
+        let mut head = [0; HEADER_BYTES];
+        Header { session: self.session, sequence: self.sequence, count }.write(&mut head);
+        let length = |message: &Vec<u8>| u16::try_from(message.len()).expect("short").to_be_bytes();
+        let body = messages.iter().flat_map(|m| [&length(m)[..], m].concat()).collect::<Vec<u8>>();
+        assert!(self.capture.push(GROUP, 0, &head, &body));
+        self.sequence += u64::from(count);
+        self
+    }
+}
+
 /// Orders that come and go at random, in `1..=stocks`.
 pub struct Market {
     pub random: Random,
@@ -270,6 +284,10 @@ pub struct Streams<O> {
 
 impl<O: Outbound> Rig<O> {
     pub fn new(feed: Feed, stocks: u16, streams: Streams<O>) -> Rig<O> {
+        Rig::with(feed, &config(stocks), streams)
+    }
+
+    pub fn with(feed: Feed, config: &FeedConfig, streams: Streams<O>) -> Rig<O> {
         let mut source = CaptureSource::new(feed.capture, Pace::Unpaced);
         source.subscribe_all(CHANNEL);
         let ring_config = RingConfig { name: "feed_risk", slots: 64, backing: Backing::Heap };
@@ -279,7 +297,7 @@ impl<O: Outbound> Rig<O> {
         let interval_ns = SNAPSHOT_INTERVAL_NS;
         let snapshots = snapshots.map(|out| SnapshotStream { out, interval_ns });
         let agent = FeedAgent::new(
-            &config(stocks),
+            config,
             source,
             shared,
             producer,

@@ -5,11 +5,11 @@ use postern::codec::market_data::MarketData;
 use postern::codec::order_entry::OrderEntry;
 use postern::codec::{DecodeError, journal as j, market_data as m, order_entry as o};
 use postern::types::{
-    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, EstablishmentRejectCode, ExecId,
-    ExecType, FeedState, FlowType, InstrumentId, KillAction, KillScope, LinkState, MassScope,
-    Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price, RequestKind,
-    RetransmitRejectCode, SeqNum, SessionId, Side, TerminationCode, TimeInForce, TradingStatus,
-    UpdateAction, UtcNanos, VenueId,
+    AccountId, BookState, CancelRejectTo, ChannelId, ClOrdId, CrossType, EstablishmentRejectCode,
+    ExecId, ExecType, FeedState, FlowType, ImbalanceSide, InstrumentId, KillAction, KillScope,
+    LinkState, MassScope, Nanos, NegotiationRejectCode, OrdStatus, OrdType, OrderId, Price,
+    RequestKind, RetransmitRejectCode, SeqNum, SessionId, SessionPhase, ShortSaleRestriction, Side,
+    TerminationCode, TimeInForce, TradingStatus, UpdateAction, UtcNanos, VenueId,
 };
 
 /// Where field values come from: a number for each field.
@@ -82,6 +82,10 @@ words!(
     TradingStatus,
     UpdateAction,
     BookState,
+    SessionPhase,
+    ShortSaleRestriction,
+    ImbalanceSide,
+    CrossType,
     LinkState,
     KillScope,
     KillAction,
@@ -201,13 +205,16 @@ schema!(OrderEntry, "order_entry", 7101, o, {
 schema!(MarketData, "market_data", 7102, m, {
     TopOfBook { rpt_seq transact_time bid_px offer_px bid_size offer_size security_id }
     Trade { rpt_seq transact_time last_px trade_id last_qty security_id aggressor_side }
-    SecurityStatus { rpt_seq transact_time security_id security_trading_status }
+    SecurityStatus { rpt_seq transact_time security_id security_trading_status short_sale_restriction ; ascii halt_reason }
     SecurityDefinition { rpt_seq min_price_increment round_lot security_id ; ascii symbol }
-    ChannelStatus { rpt_seq channel_id channel_state }
+    ChannelStatus { rpt_seq channel_id channel_state session_phase circuit_breaker_level }
     MarketDataIncrementalRefresh { rpt_seq transact_time md_entry_px md_entry_size security_id number_of_orders md_update_action md_entry_type last_fragment }
     MarketDataSnapshotFullRefresh { rpt_seq last_msg_seq_num_processed transact_time md_entry_px md_entry_size security_id number_of_orders source_id channel_id md_entry_position_no tot_num_reports security_trading_status book_state md_entry_type }
     BookStatus { rpt_seq transact_time security_id book_state }
     ConflationNotice { rpt_seq security_id conflated_count dropped_trade_count }
+    AuctionImbalance { rpt_seq transact_time paired_qty imbalance_qty reference_px near_px far_px security_id imbalance_side cross_type }
+    AuctionResult { rpt_seq transact_time trade_id md_entry_px md_entry_size security_id cross_type }
+    TradeBreak { rpt_seq transact_time trade_id md_entry_px md_entry_size security_id }
 });
 
 schema!(Journal, "journal", 7103, j, {

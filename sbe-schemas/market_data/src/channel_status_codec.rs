@@ -7,7 +7,7 @@ pub use crate::SBE_SCHEMA_ID;
 pub use crate::SBE_SCHEMA_VERSION;
 pub use crate::SBE_SEMANTIC_VERSION;
 
-pub const SBE_BLOCK_LENGTH: u16 = 13;
+pub const SBE_BLOCK_LENGTH: u16 = 15;
 pub const SBE_TEMPLATE_ID: u16 = 5;
 
 pub mod encoder {
@@ -102,6 +102,30 @@ pub mod encoder {
         pub fn channel_state(&mut self, value: channel_state::ChannelState) -> &mut Self {
             let offset = self.offset + 12;
             self.get_buf_mut().put_u8_at(offset, value as u8);
+            self
+        }
+
+        /// REQUIRED enum
+        #[inline]
+        pub fn session_phase(&mut self, value: session_phase::SessionPhase) -> &mut Self {
+            let offset = self.offset + 13;
+            self.get_buf_mut().put_u8_at(offset, value as u8);
+            self
+        }
+
+        /// primitive field 'CircuitBreakerLevel'
+        /// - min value: 0
+        /// - max value: 254
+        /// - null value: 0xff_u8
+        /// - characterEncoding: null
+        /// - semanticType: null
+        /// - encodedOffset: 14
+        /// - encodedLength: 1
+        /// - version: 0
+        #[inline]
+        pub fn circuit_breaker_level(&mut self, value: u8) -> &mut Self {
+            let offset = self.offset + 14;
+            self.get_buf_mut().put_u8_at(offset, value);
             self
         }
     }
@@ -199,6 +223,18 @@ pub mod decoder {
         #[inline]
         pub fn channel_state(&self) -> channel_state::ChannelState {
             self.get_buf().get_u8_at(self.offset + 12).into()
+        }
+
+        /// REQUIRED enum
+        #[inline]
+        pub fn session_phase(&self) -> session_phase::SessionPhase {
+            self.get_buf().get_u8_at(self.offset + 13).into()
+        }
+
+        /// primitive field - 'REQUIRED'
+        #[inline]
+        pub fn circuit_breaker_level(&self) -> u8 {
+            self.get_buf().get_u8_at(self.offset + 14)
         }
     }
 } // end decoder

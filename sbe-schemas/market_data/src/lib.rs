@@ -5,11 +5,15 @@
 
 use ::core::convert::TryInto;
 
+pub mod auction_imbalance_codec;
+pub mod auction_result_codec;
 pub mod book_state;
 pub mod book_status_codec;
 pub mod channel_state;
 pub mod channel_status_codec;
 pub mod conflation_notice_codec;
+pub mod cross_type;
+pub mod imbalance_side;
 pub mod market_data_incremental_refresh_codec;
 pub mod market_data_snapshot_full_refresh_codec;
 pub mod md_entry_type;
@@ -18,8 +22,11 @@ pub mod message_header_codec;
 pub mod security_definition_codec;
 pub mod security_status_codec;
 pub mod security_trading_status;
+pub mod session_phase;
+pub mod short_sale_restriction;
 pub mod side;
 pub mod top_of_book_codec;
+pub mod trade_break_codec;
 pub mod trade_codec;
 pub mod yes_no;
 

@@ -7,7 +7,7 @@ pub use crate::SBE_SCHEMA_ID;
 pub use crate::SBE_SCHEMA_VERSION;
 pub use crate::SBE_SEMANTIC_VERSION;
 
-pub const SBE_BLOCK_LENGTH: u16 = 21;
+pub const SBE_BLOCK_LENGTH: u16 = 26;
 pub const SBE_TEMPLATE_ID: u16 = 3;
 
 pub mod encoder {
@@ -123,6 +123,78 @@ pub mod encoder {
             self.get_buf_mut().put_u8_at(offset, value as u8);
             self
         }
+
+        /// REQUIRED enum
+        #[inline]
+        pub fn short_sale_restriction(
+            &mut self,
+            value: short_sale_restriction::ShortSaleRestriction,
+        ) -> &mut Self {
+            let offset = self.offset + 21;
+            self.get_buf_mut().put_u8_at(offset, value as u8);
+            self
+        }
+
+        #[inline]
+        pub fn halt_reason_at(&mut self, index: usize, value: u8) -> &mut Self {
+            let offset = self.offset + 22;
+            let buf = self.get_buf_mut();
+            buf.put_u8_at(offset + index, value);
+            self
+        }
+
+        /// primitive array field 'HaltReason'
+        /// - min value: 32
+        /// - max value: 126
+        /// - null value: 0_u8
+        /// - characterEncoding: US-ASCII
+        /// - semanticType: null
+        /// - encodedOffset: 22
+        /// - encodedLength: 4
+        /// - version: 0
+        #[inline]
+        pub fn halt_reason(&mut self, value: &[u8]) -> &mut Self {
+            debug_assert_eq!(4, value.len());
+            let offset = self.offset + 22;
+            let buf = self.get_buf_mut();
+            buf.put_slice_at(offset, value);
+            self
+        }
+
+        /// primitive array field 'HaltReason' from an Iterator
+        /// - min value: 32
+        /// - max value: 126
+        /// - null value: 0_u8
+        /// - characterEncoding: US-ASCII
+        /// - semanticType: null
+        /// - encodedOffset: 22
+        /// - encodedLength: 4
+        /// - version: 0
+        #[inline]
+        pub fn halt_reason_from_iter(&mut self, iter: impl Iterator<Item = u8>) -> &mut Self {
+            let offset = self.offset + 22;
+            let buf = self.get_buf_mut();
+            for (i, v) in iter.enumerate() {
+                buf.put_u8_at(offset + i, v);
+            }
+            self
+        }
+
+        /// primitive array field 'HaltReason' with zero padding
+        /// - min value: 32
+        /// - max value: 126
+        /// - null value: 0_u8
+        /// - characterEncoding: US-ASCII
+        /// - semanticType: null
+        /// - encodedOffset: 22
+        /// - encodedLength: 4
+        /// - version: 0
+        #[inline]
+        pub fn halt_reason_zero_padded(&mut self, value: &[u8]) -> &mut Self {
+            let iter = value.iter().copied().chain(std::iter::repeat(0_u8)).take(4);
+            self.halt_reason_from_iter(iter);
+            self
+        }
     }
 } // end encoder
 
@@ -224,6 +296,18 @@ pub mod decoder {
         #[inline]
         pub fn security_trading_status(&self) -> security_trading_status::SecurityTradingStatus {
             self.get_buf().get_u8_at(self.offset + 20).into()
+        }
+
+        /// REQUIRED enum
+        #[inline]
+        pub fn short_sale_restriction(&self) -> short_sale_restriction::ShortSaleRestriction {
+            self.get_buf().get_u8_at(self.offset + 21).into()
+        }
+
+        #[inline]
+        pub fn halt_reason(&self) -> [u8; 4] {
+            let buf = self.get_buf();
+            ReadBuf::get_bytes_at(buf.data, self.offset + 22)
         }
     }
 } // end decoder

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use crate::cmd::replay::cut::{Before, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
 use crate::cmd::replay::protocol::{Choice, Found};
-use crate::cmd::replay::report::{BookLine, ReplayReport};
+use crate::cmd::replay::report::{BookLine, LEVELS_FULL, ReplayReport, SYMBOLS_FULL, reason};
 use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::stopwatch::{Measured, Stopwatch};
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
@@ -17,6 +17,7 @@ use crate::cmd::whole_file::WholeFile;
 use crate::feed::arbiter::Join;
 use crate::feed::book::{Best, BooksConfig};
 use crate::feed::channel::{ChannelCounts, ChannelSettings};
+use crate::feed::faults::MisfitCounts;
 use crate::feed::iex::tp::StreamId;
 use crate::feed::iex::{self, Feed, IexChannel, IexSettings};
 use crate::feed::moldudp64::{self, Session};
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub report: ReplayReport,
     /// What all channels took in.
     pub totals: ChannelCounts,
+    /// What did not fit the books, by why.
+    pub misfits: MisfitCounts,
     /// What its datagrams and its messages are.
     pub protocol: (&'static str, &'static str),
     /// What is worth to be told and is no fault.
@@ -119,7 +122,8 @@ pub fn replay(
     let mut remarks = Vec::new();
     seen.tell(args, agent.is_over(), &mut remarks, &mut complaints);
     let (report, totals) = report(&agent, complete, elapsed_ns);
-    Outcome { report, totals, protocol, remarks, complaints }
+    let misfits = misfits(&agent);
+    Outcome { report, totals, misfits, protocol, remarks, complaints }
 }
 
 /// Writes what a stopwatch took: all of it, or the file stays what it was.
@@ -298,14 +302,24 @@ fn report(
     let mut totals = ChannelCounts::default();
     let mut gaps = 0;
     let mut books = BTreeMap::new();
+    let mut symbols_without_book = 0;
     for (_, channel) in agent.channels() {
         add_counts(&mut totals, channel.counts());
         gaps += channel.arbiter().counts().gaps;
         let all = channel.books();
         for index in all.indices() {
             let line = line(all.best(index), all.order_count(index));
+            let why = channel.faults().of(index).map(reason);
+            let stale_reason = why.filter(|_| all.is_stale(index));
+            let line = BookLine { stale: all.is_stale(index), stale_reason, ..line };
             add_book(&mut books, all.symbol(index), line);
         }
+        for &symbol in channel.faults().without_book() {
+            let line = line(Best::default(), 0);
+            let line = BookLine { stale: true, stale_reason: Some(SYMBOLS_FULL), ..line };
+            add_book(&mut books, symbol, line);
+        }
+        symbols_without_book += u64::from(channel.faults().without_book_count());
     }
     for (_, channel) in agent.iex_channels() {
         add_iex_counts(&mut totals, channel);
@@ -313,8 +327,12 @@ fn report(
         let all = channel.books();
         for index in all.indices() {
             let levels = u32::try_from(all.level_count(index)).unwrap_or(u32::MAX);
-            add_book(&mut books, all.symbol(index), line(all.best(index), levels));
+            let stale = all.is_stale(index);
+            let stale_reason = stale.then_some(LEVELS_FULL);
+            let line = BookLine { stale, stale_reason, ..line(all.best(index), levels) };
+            add_book(&mut books, all.symbol(index), line);
         }
+        symbols_without_book += all.counts().books_full;
     }
     // Those of the recording, however they were handed on.
     totals.packets = agent.source().source().handed_count();
@@ -329,10 +347,38 @@ fn report(
         complete,
         elapsed_ns,
         symbols_absent: agent.source().source().recording().inner().inner().absent_names(),
+        stale_books: books.values().map(|book| u64::from(is_stale(book))).sum(),
+        symbols_without_book,
         books,
         digest: format!("{:016x}", agent.digest()),
     };
     (report, totals)
+}
+
+/// Whether there is a book, and it may differ from the exchange's.
+fn is_stale(book: &BookLine) -> bool {
+    book.stale && book.stale_reason != Some(SYMBOLS_FULL)
+}
+
+/// What did not fit the books of all channels, by why.
+fn misfits(agent: &FeedAgent<Source, MemoryPublication>) -> MisfitCounts {
+    let mut all = MisfitCounts::default();
+    for (_, channel) in agent.channels() {
+        let counts = channel.faults().counts();
+        all.unknown_orders += counts.unknown_orders;
+        all.duplicate_orders += counts.duplicate_orders;
+        all.excess_shares += counts.excess_shares;
+        all.zero_shares += counts.zero_shares;
+        all.wrong_securities += counts.wrong_securities;
+        all.orders_full += counts.orders_full;
+        all.books_full += counts.books_full;
+        all.levels_full += counts.levels_full;
+    }
+    for (_, channel) in agent.iex_channels() {
+        all.books_full += channel.books().counts().books_full;
+        all.levels_full += channel.books().counts().overflows;
+    }
+    all
 }
 
 fn add_counts(totals: &mut ChannelCounts, counts: &ChannelCounts) {
@@ -376,5 +422,7 @@ fn line(best: Best, orders: u32) -> BookLine {
         ask_price: price(best.ask),
         ask_qty: shares(best.ask),
         orders,
+        stale: false,
+        stale_reason: None,
     }
 }

@@ -208,14 +208,8 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
                     outcome.protocol.1
                 ));
             }
-            if totals.misfits > 0 {
-                let misfits = totals.misfits;
-                outcome.complaints.push(format!(
-                    "{}: {misfits} messages did not fit their books, which are not the exchange's: they are about orders \
-                     from before the recording, or there is no room (--orders-max, --symbols-max)",
-                    args.file.display()
-                ));
-            }
+            let misfits = misfit_complaints(&outcome, args);
+            outcome.complaints.extend(misfits);
             let printed = match args.output {
                 Output::Json => report::print_json(&outcome.report),
                 Output::Text => report::print_text(&outcome.report),
@@ -228,6 +222,39 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
         complaints.push(format!("standard output: {error}"));
     }
     Ok(complaints)
+}
+
+/// What to say of books that are not the exchange's.
+fn misfit_complaints(outcome: &books::Outcome, args: &ReplayArgs) -> Vec<String> {
+    let file = args.file.display();
+    let mut complaints = Vec::new();
+    let mut say = |count: u64, what: String| {
+        if count > 0 {
+            complaints.push(format!("{file}: {count} {what}"));
+        }
+    };
+    let (misfits, report) = (&outcome.misfits, &outcome.report);
+    say(
+        misfits.orders_full,
+        format!("orders had no room: their books are stale (--orders-max {})", args.orders_max),
+    );
+    say(
+        misfits.books_full,
+        format!(
+            "messages are about securities that had no room for a book (--symbols-max {})",
+            args.symbols_max
+        ),
+    );
+    say(misfits.levels_full, "price levels had no room: their books are stale".to_owned());
+    let room = misfits.orders_full + misfits.books_full + misfits.levels_full;
+    say(
+        outcome.totals.misfits.saturating_sub(room),
+        "messages did not fit their books, which are not the exchange's: they are about orders from before the \
+         recording, or that had no room"
+            .to_owned(),
+    );
+    say(report.stale_books, "books are stale; --output json says which, and why".to_owned());
+    complaints
 }
 
 fn begin(path: &Path) -> Result<WholeFile, String> {

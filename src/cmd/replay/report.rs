@@ -7,6 +7,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::cmd::replay::wire::WireReport;
+use crate::feed::book::Misfit;
 
 /// Best bid and offer a book ended with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +22,31 @@ pub struct BookLine {
     pub ask_qty: Option<u64>,
     /// Orders in the book; of IEX, which tells of none, its price levels.
     pub orders: u32,
+    /// Whether it may differ from the exchange's.
+    pub stale: bool,
+    /// What made it stale: `orders_full`, `levels_full` or `symbols_full` for want of room; `unknown_order`,
+    /// `duplicate_order`, `excess_shares`, `zero_shares` or `wrong_security` for a message that did not fit.
+    pub stale_reason: Option<&'static str>,
 }
+
+/// The word for what made a book stale.
+pub(super) const fn reason(misfit: Misfit) -> &'static str {
+    match misfit {
+        Misfit::UnknownOrder => "unknown_order",
+        Misfit::DuplicateOrder => "duplicate_order",
+        Misfit::TooManyShares => "excess_shares",
+        Misfit::ZeroShares => "zero_shares",
+        Misfit::WrongSecurity => "wrong_security",
+        Misfit::OrdersFull => "orders_full",
+        Misfit::BooksFull => SYMBOLS_FULL,
+        Misfit::LevelFull => LEVELS_FULL,
+    }
+}
+
+/// That of a security that has no book.
+pub(super) const SYMBOLS_FULL: &str = "symbols_full";
+/// That of a book with more levels than there is room for (IEX), or more shares at a price (ITCH).
+pub(super) const LEVELS_FULL: &str = "levels_full";
 
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +67,11 @@ pub struct ReplayReport {
     pub elapsed_ns: u64,
     /// Symbols that were asked for and that no message named.
     pub symbols_absent: Vec<String>,
+    /// Books that may differ from the exchange's.
+    pub stale_books: u64,
+    /// Securities that have no book for want of room (`--symbols-max`); the first 256 of a channel are among the books. Of
+    /// IEX it is not known how many they are: messages about them.
+    pub symbols_without_book: u64,
     /// The books by symbol.
     pub books: BTreeMap<String, BookLine>,
     /// Digest of all orders in all books, 16 hexadecimal digits.
@@ -61,12 +91,23 @@ const BOOKS_PRINTED: usize = 40;
 pub(super) fn print_text(report: &ReplayReport) -> io::Result<()> {
     let each = report.elapsed_ns.checked_div(report.messages).unwrap_or(0);
     let mut totals = Table::new();
-    totals.set_header(["packets", "messages", "gaps", "errors", "time", "a message"]);
+    totals.set_header([
+        "packets",
+        "messages",
+        "gaps",
+        "errors",
+        "stale books",
+        "without book",
+        "time",
+        "a message",
+    ]);
     totals.add_row([
         report.packets.to_string(),
         report.messages.to_string(),
         report.gaps.to_string(),
         report.errors.to_string(),
+        report.stale_books.to_string(),
+        report.symbols_without_book.to_string(),
         format!("{} us", report.elapsed_ns / 1_000),
         format!("{each} ns"),
     ]);
@@ -74,11 +115,14 @@ pub(super) fn print_text(report: &ReplayReport) -> io::Result<()> {
     types.set_header(report.messages_by_type.keys().map(char::to_string));
     types.add_row(report.messages_by_type.values().map(u64::to_string));
     let mut books = Table::new();
-    books.set_header(["symbol", "bid qty", "bid", "ask", "ask qty", "orders"]);
+    books.set_header(["symbol", "bid qty", "bid", "ask", "ask qty", "orders", "stale"]);
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let standing = || report.books.iter().filter(|(_, book)| book.orders > 0);
-    for (symbol, book) in standing().take(BOOKS_PRINTED) {
+    let standing = || report.books.iter().filter(|(_, book)| book.orders > 0 || book.stale);
+    // What is wrong is not to be overlooked below all that is not.
+    let stale_first = standing().filter(|(_, book)| book.stale);
+    let stale_first = stale_first.chain(standing().filter(|(_, book)| !book.stale));
+    for (symbol, book) in stale_first.take(BOOKS_PRINTED) {
         books.add_row([
             symbol.clone(),
             number(book.bid_qty),
@@ -86,6 +130,7 @@ pub(super) fn print_text(report: &ReplayReport) -> io::Result<()> {
             text(&book.ask_price),
             number(book.ask_qty),
             book.orders.to_string(),
+            book.stale_reason.unwrap_or("-").to_owned(),
         ]);
     }
     let mut stdout = io::stdout().lock();

@@ -9,7 +9,7 @@ use crate::feed::iex::message::{IexError, Message, SystemEvent};
 use crate::feed::iex::sequence::Sequence;
 use crate::feed::iex::tp::{self, Messages, ProtocolId, Segment, StreamId, TpError};
 use crate::feed::iex::{deep, tops};
-use crate::types::{FeedState, Nanos, Symbol};
+use crate::types::{FeedState, Nanos, SessionPhase, Symbol};
 
 /// Which of IEX's feeds a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,7 @@ pub struct IexChannel {
     sequence: Sequence,
     books: Books,
     counts: IexCounts,
+    phase: SessionPhase,
 }
 
 impl IexChannel {
@@ -148,6 +149,7 @@ impl IexChannel {
             sequence: Sequence::new(settings.join, settings.stale_after_ns),
             books: Books::new(settings.books, symbols),
             counts: IexCounts::default(),
+            phase: SessionPhase::Unknown,
         }
     }
 
@@ -167,6 +169,7 @@ impl IexChannel {
         let judgement = self.sequence.judge(&segment, now);
         if judgement.new_session {
             self.books.clear();
+            self.phase = SessionPhase::Unknown;
             sink.on_clear(&self.books);
         }
         match (segment, judgement.skip) {
@@ -196,14 +199,21 @@ impl IexChannel {
             if let Some(&letter) = bytes.first() {
                 self.counts.by_type[usize::from(letter)] += 1;
             }
-            if let Message::SystemEvent(SystemEvent {
-                event: SystemEvent::END_OF_MESSAGES, ..
-            }) = message
-            {
-                self.sequence.mark_ended();
+            if let Message::SystemEvent(m) = message {
+                self.on_system_event(m);
             }
             let outcome = self.books.apply(&message);
             sink.on_message(&self.books, &message, outcome);
+        }
+    }
+
+    #[cold]
+    fn on_system_event(&mut self, m: SystemEvent) {
+        // The market opens with another letter than at Nasdaq; all others are the same.
+        let letter = if m.event == SystemEvent::START_OF_MARKET_HOURS { b'Q' } else { m.event };
+        self.phase = SessionPhase::from_wire(letter).unwrap_or(SessionPhase::Unknown);
+        if m.event == SystemEvent::END_OF_MESSAGES {
+            self.sequence.mark_ended();
         }
     }
 
@@ -230,6 +240,11 @@ impl IexChannel {
     /// Its sequence.
     pub const fn sequence(&self) -> &Sequence {
         &self.sequence
+    }
+
+    /// How far the exchange's day is, as it told last.
+    pub const fn phase(&self) -> SessionPhase {
+        self.phase
     }
 
     /// Its books.

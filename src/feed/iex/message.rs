@@ -83,6 +83,8 @@ pub struct SystemEvent {
 impl SystemEvent {
     /// The letter of the last message of a session.
     pub const END_OF_MESSAGES: u8 = b'C';
+    /// The letter of the start of regular market hours.
+    pub const START_OF_MARKET_HOURS: u8 = b'R';
 }
 
 /// Properties of a security (appendix A, "Security Directory: Flags").

@@ -4,7 +4,8 @@
 //! instruments for one strategy, which then holds back nobody else. What a stream's readers know of a
 //! book is kept as it was told, and only the difference to the book is sent, after each datagram that touched it. While a
 //! stream is full nothing is lost but what was between: its instruments wait in turn, and when there is room each is told
-//! how many states were left out, and the newest. Trades cannot be conflated and are dropped, counted and told too.
+//! how many states were left out, and the newest. Trades, and what else happens once, cannot be conflated and are dropped, counted
+//! and told too.
 //! `RptSeq` counts what was sent in a stream, so a hole tells a reader that it lost messages; it then waits for a snapshot.
 //!
 //! Nothing is sent while nobody reads. Whoever comes to a stream that nobody read is told everything.
@@ -18,7 +19,8 @@ mod snapshots;
 mod stream;
 mod told;
 
-use crate::codec::market_data::{ChannelStatus, SecurityStatus, Trade};
+use crate::codec::Message;
+use crate::codec::market_data::{AuctionImbalance, ChannelStatus, SecurityStatus, Trade};
 use crate::feed::publish::outlet::{Outlet, is_stale};
 use crate::feed::publish::snapshots::Snapshots;
 use crate::feed::publish::told::Room;
@@ -154,8 +156,28 @@ impl<O: Outbound> Publisher<O> {
 
     /// A trade: sent now or never.
     pub(super) fn trade(&mut self, place: usize, trade: Trade) {
+        self.event(place, |rpt_seq| Trade { rpt_seq, ..trade });
+    }
+
+    /// What happened once, as a trade did: sent now or never.
+    pub(super) fn event<M: Message>(&mut self, place: usize, numbered: impl Fn(u64) -> M) {
         for home in &self.homes[place] {
-            self.outlets[home.outlet].trade(home.member, trade);
+            self.outlets[home.outlet].event(home.member, &numbered);
+        }
+    }
+
+    /// How the instrument's coming cross stands, to be told with its book.
+    pub(super) fn auction(&mut self, place: usize, auction: AuctionImbalance) {
+        for home in &self.homes[place] {
+            self.outlets[home.outlet].auction(home.member, auction);
+        }
+    }
+
+    /// There is no coming cross any more that could still be told of.
+    pub(super) fn forget_auction(&mut self, place: usize) {
+        for home in &self.homes[place] {
+            let told = &mut self.outlets[home.outlet].told[home.member];
+            (told.auction, told.is_auction_due) = (None, false);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::market_data::{ChannelStatus, SecurityStatus, Trade};
+use crate::codec::Message;
+use crate::codec::market_data::{AuctionImbalance, ChannelStatus, SecurityStatus};
 use crate::feed::publish::stream::{Readers, Stream};
 use crate::feed::publish::told::{Listing, Room, Told, send, wanted};
 use crate::feed::view::{AnyBooks, BookView};
@@ -135,14 +136,25 @@ impl<O: Outbound> Outlet<O> {
         }
     }
 
-    /// A member's trade: sent now or never. It may overtake its book, but not what the instrument is.
-    pub(super) fn trade(&mut self, member: usize, trade: Trade) {
+    /// How a member's coming cross stands, to be told with its book.
+    pub(super) fn auction(&mut self, member: usize, auction: AuctionImbalance) {
+        let told = &mut self.told[member];
+        told.auction = Some(auction);
+        let is_replaced = std::mem::replace(&mut told.is_auction_due, true);
+        if is_replaced && self.stream.is_connected() {
+            told.conflated = told.conflated.saturating_add(1);
+            self.conflated.increment();
+        }
+    }
+
+    /// What happened to a member once: sent now or never. It may overtake its book, but not what the instrument is.
+    pub(super) fn event<M: Message>(&mut self, member: usize, numbered: impl FnOnce(u64) -> M) {
         if !self.stream.is_connected() {
             return;
         }
         let told = &mut self.told[member];
         if !self.is_full && !told.is_definition_due {
-            if self.stream.offer(|rpt_seq| Trade { rpt_seq, ..trade }) {
+            if self.stream.offer(numbered) {
                 return;
             }
             self.is_full = true;

@@ -1,8 +1,8 @@
 //! One instrument as the readers of one stream know it, and telling them what is different now.
 
 use crate::codec::market_data::{
-    BookStatus, ChannelStatus, ConflationNotice, MarketDataIncrementalRefresh, SecurityDefinition,
-    SecurityStatus, TopOfBook,
+    AuctionImbalance, BookStatus, ChannelStatus, ConflationNotice, MarketDataIncrementalRefresh,
+    SecurityDefinition, SecurityStatus, TopOfBook,
 };
 use crate::feed::book::{Best, BookIndex};
 use crate::feed::publish::ladder::{self, Change, Level};
@@ -28,6 +28,8 @@ pub(in crate::feed) struct Listing {
 pub(super) struct Told {
     pub(super) listing: Listing,
     pub(super) status: Option<SecurityStatus>,
+    /// How its coming cross stands.
+    pub(super) auction: Option<AuctionImbalance>,
     /// When the book changed last.
     pub(super) time: UtcNanos,
     pub(super) state: Option<BookState>,
@@ -38,6 +40,7 @@ pub(super) struct Told {
     pub(super) is_open: bool,
     pub(super) is_definition_due: bool,
     pub(super) is_status_due: bool,
+    pub(super) is_auction_due: bool,
     /// Whether its readers know nothing, or the wrong thing.
     pub(super) is_reset_due: bool,
     pub(super) is_waiting: bool,
@@ -52,6 +55,7 @@ impl Told {
         Told {
             listing,
             status: None,
+            auction: None,
             time: UtcNanos(0),
             state: None,
             top: Best::default(),
@@ -60,6 +64,7 @@ impl Told {
             is_open: false,
             is_definition_due: true,
             is_status_due: false,
+            is_auction_due: false,
             is_reset_due: true,
             is_waiting: false,
             conflated: 0,
@@ -75,6 +80,7 @@ impl Told {
     pub(super) fn forget(&mut self) {
         self.is_definition_due = true;
         self.is_status_due = self.status.is_some();
+        self.is_auction_due = self.auction.is_some();
         self.is_reset_due = true;
         self.top = Best::default();
         (self.conflated, self.dropped) = (0, 0);
@@ -108,7 +114,7 @@ pub(super) fn wanted(
     Some(if is_stale { BookState::Stale } else { BookState::Current })
 }
 
-/// Tells all that is due of one instrument; `false` if not all of it went. At most 5 messages and 4 a level.
+/// Tells all that is due of one instrument; `false` if not all of it went. At most 6 messages and 4 a level.
 #[inline]
 pub(super) fn send<O: Outbound>(
     told: &mut Told,
@@ -118,7 +124,8 @@ pub(super) fn send<O: Outbound>(
     room: &mut Room,
     count: &mut usize,
 ) -> bool {
-    let is_behind = told.is_definition_due || told.is_status_due || told.is_reset_due;
+    let is_behind =
+        told.is_definition_due || told.is_status_due || told.is_auction_due || told.is_reset_due;
     let has_skipped = told.conflated > 0 || told.dropped > 0;
     if (is_behind || has_skipped || told.state != wanted)
         && !send_about(told, stream, wanted, count)
@@ -158,6 +165,13 @@ fn send_about<O: Outbound>(
             return false;
         }
         told.is_status_due = false;
+        *count += 1;
+    }
+    if let (true, Some(auction)) = (told.is_auction_due, told.auction) {
+        if !stream.offer(|rpt_seq| AuctionImbalance { rpt_seq, ..auction }) {
+            return false;
+        }
+        told.is_auction_due = false;
         *count += 1;
     }
     if told.conflated > 0 || told.dropped > 0 {
