@@ -28,6 +28,7 @@ pub mod lookahead;
 pub mod moldudp64;
 pub mod recovery;
 pub mod rerequest;
+pub mod sbe;
 pub mod soupbintcp;
 pub mod window;
 

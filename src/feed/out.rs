@@ -1,7 +1,7 @@
 //! What goes out: which instruments a datagram touched, and what risk and strategies are told of them.
 
 use crate::codec::journal::ReferencePrice;
-use crate::codec::market_data::{SecurityStatus, Trade};
+use crate::codec::market_data::{ConflationNotice, SecurityStatus, Trade};
 use crate::feed::agent::InstrumentConfig;
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal};
 use crate::feed::channel::FeedSink;
@@ -10,6 +10,7 @@ use crate::feed::iex::{self, IexSink};
 use crate::feed::itch50::{Message, OrderEvent};
 use crate::feed::publish::Publisher;
 use crate::feed::reference::References;
+use crate::feed::sbe::SbeSink;
 use crate::feed::view::BookView;
 use crate::transport::Outbound;
 use crate::types::{ChannelId, Nanos, Price, Side, TradingStatus, UtcNanos};
@@ -242,6 +243,39 @@ impl<O: Outbound> IexSink for Sink<'_, O> {
     }
 
     fn on_clear(&mut self, _: &iex::Books) {
+        for place in self.first..self.first + self.count {
+            self.out.touch(place);
+        }
+    }
+}
+
+impl<O: Outbound> SbeSink for Sink<'_, O> {
+    #[inline]
+    fn on_book(&mut self, book: BookIndex, time: UtcNanos) {
+        self.last_ns = time.0;
+        self.touch(book);
+    }
+
+    #[inline]
+    fn on_trade(&mut self, book: BookIndex, trade: &Trade) {
+        self.last_ns = trade.transact_time.0;
+        let Trade { last_px, last_qty, aggressor_side, trade_id, .. } = *trade;
+        self.trade(book, last_px, last_qty, aggressor_side, trade_id);
+    }
+
+    fn on_status(&mut self, book: BookIndex, time: UtcNanos, status: TradingStatus) {
+        self.last_ns = time.0;
+        self.status(book, status);
+    }
+
+    #[cold]
+    fn on_left_out(&mut self, book: BookIndex, notice: &ConflationNotice) {
+        if let Some(place) = self.place(book) {
+            self.out.publisher.left_out(place, notice.conflated_count, notice.dropped_trade_count);
+        }
+    }
+
+    fn on_clear(&mut self) {
         for place in self.first..self.first + self.count {
             self.out.touch(place);
         }

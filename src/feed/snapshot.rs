@@ -45,6 +45,7 @@ impl BookSnapshot {
         let (symbol, orders) = match books {
             AnyBooks::Itch(books) => (books.symbol(index), books.order_count(index)),
             AnyBooks::Iex(books) => (books.symbol(index), 0),
+            AnyBooks::Sbe(books) => (books.symbol(index), 0),
         };
         BookSnapshot {
             symbol,

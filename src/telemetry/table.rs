@@ -108,6 +108,17 @@ pub const COUNTERS: &[CounterRow] = &[
     row("feed_snapshot_message_count", "Messages those took."),
     row("feed_spill_count", "Orders beyond the price levels that are kept sorted."),
     row("feed_unknown_channel_count", "Datagrams of channels that are not configured."),
+    row("feed_upstream_conflated_count", "States of books that gateways we read from left out."),
+    row("feed_upstream_dropped_count", "Trades that gateways we read from left out."),
+    row(
+        "feed_upstream_foreign_count",
+        "Their messages that were of a run before the newest, or of a second gateway on the stream.",
+    ),
+    row("feed_upstream_snapshot_count", "Their snapshots that made a book known."),
+    row(
+        "feed_upstream_snapshot_differed_count",
+        "Their snapshots that were not equal to the book.",
+    ),
     row("journal_segment_count", "Segments made ready by the journal."),
     row(
         "journal_segment_failure_count",
