@@ -6,6 +6,8 @@
 //! Nothing in here may know what the messages come by.
 
 mod instruments;
+#[cfg(test)]
+mod tests;
 
 pub mod books;
 pub mod channel;
