@@ -16,7 +16,7 @@ use postern::client::{BookMirror, Handler, Level, Strategy, StrategyConfig, Stre
 use postern::codec::market_data::MarketData;
 use postern::sim::ledger::LevelSnapshot;
 use postern::transport::{AeronConfig, Driver, DriverMode};
-use postern::types::{BookState, Side};
+use postern::types::{BookState, DenyReason, Side};
 use support::{Process, free_port, now, orphaned, role, say, wait_for};
 
 /// Price levels that gateways tell by default.
@@ -180,31 +180,42 @@ fn wait_link(world: &mut World, daemon: &Daemon, is_up: bool) {
 }
 
 #[test]
-fn the_second_gateway_is_stale_when_the_first_is_killed_and_current_when_it_is_back() {
+fn the_second_gateway_denies_when_the_first_is_killed_and_trades_when_it_is_back() {
     let way = Way::udp();
     let runtime = "allocation_guard = \"abort\"";
     let (first_setup, second_setup) =
         (Setup::new(Options::default()), Setup::new(Options { runtime, ..Options::default() }));
-    first_setup.write("postern.toml", &way.first(&first_setup));
+    // Of one world: its exchange and its strategy are the second gateway's, its market data is the first one's.
+    let (first_text, second_text) = (way.first(&first_setup), second_setup.text());
+    let group =
+        |text: &str| text.lines().find(|line| line.starts_with("line_a")).map(str::to_owned);
+    let (own, shared) = (group(&first_text).expect("a line"), group(&second_text).expect("a line"));
+    first_setup.write("postern.toml", &first_text.replacen(&own, &shared, 1));
     second_setup.write("postern.toml", &way.second(&second_setup));
     let mut first = Daemon::start(&first_setup);
     let second = Daemon::start(&second_setup);
     let mut onlooker = Onlooker::at(&second_setup.aeron);
-    let mut world = World::new(&first_setup);
+    let mut world = World::new(&second_setup);
+    world.open(&second);
     wait_equal(&mut world, &mut onlooker);
     wait_link(&mut world, &second, true);
-    assert!(second.counter("feed_reference_count") > 0);
+    world.round_trip();
     assert_eq!(second.counter("feed_session_change_count"), 0);
 
     first.kill();
     wait_link(&mut world, &second, false);
     world.until("a stale book", |_| (onlooker.state() == Some(BookState::Stale)).then_some(()));
     assert_eq!(second.counter("feed_current_channel_count"), 0);
+    let (bid, _) = world.touch();
+    let denied = world.send_order(Side::Buy, bid, 10);
+    let report = world.any_report(denied);
+    assert_eq!(report.deny_reason, DenyReason::FeedNotCurrent.code(), "{report:?}");
 
     let first = Daemon::start(&first_setup);
     world.restart_market();
     wait_link(&mut world, &second, true);
     wait_equal(&mut world, &mut onlooker);
+    world.round_trip();
     assert_eq!(second.counter("feed_session_change_count"), 1);
     assert_eq!(second.counter("feed_message_error_count"), 0);
     assert_eq!(second.counter("feed_misfit_count"), 0);

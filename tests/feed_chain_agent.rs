@@ -171,7 +171,7 @@ fn what_the_first_gateway_left_out_is_told_on() {
     while !rig.agent.is_over() {
         rig.poll();
         turn += 1;
-        if turn % 20 == 0 {
+        if turn.is_multiple_of(20) {
             second.agent.poll(rig.now).expect("runs");
             out.take().iter().for_each(|message| mirror.on_message(OUT, message));
         }
