@@ -189,6 +189,7 @@ fn what_the_first_gateway_left_out_is_told_on() {
     let count = |name: &'static str| second.registry.counter(name).get();
     assert_eq!(count("feed_upstream_conflated_count"), conflated);
     assert_eq!(count("feed_upstream_dropped_count"), dropped);
+    assert_eq!(count("feed_upstream_unnamed_count"), 0);
     let counts = mirror.counts();
     assert!(counts.conflated >= conflated && counts.dropped_trades >= dropped, "{counts:?}");
 }
@@ -211,6 +212,9 @@ fn risk_and_strategies_hear_that_the_first_gateway_is_gone() {
     }
     let (prices, states) = second.heard_by_risk();
     assert_eq!(states.last(), Some(&FeedState::Stale));
+    second.agent.on_close(now);
+    let unnamed = second.registry.counter("feed_upstream_unnamed_count").get();
+    assert_eq!(unnamed, u64::from(STOCKS), "the next run may number them as it likes");
     assert_eq!(prices.len(), usize::from(STOCKS));
     assert!(prices.iter().all(|price| price.bid_px.is_none() && price.offer_px.is_none()));
     out.take().iter().for_each(|message| mirror.on_message(OUT, message));

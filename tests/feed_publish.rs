@@ -425,7 +425,8 @@ fn states_of_channels_are_told_ten_times_a_second_on_every_stream() {
     let streams = Streams { copies: vec![copy.clone()], ..only(&shared, 4) };
     let mut rig = Rig::new(Market::new(5, 1).feed(400), 1, streams);
     rig.poll();
-    (shared.take(), copy.take());
+    shared.take();
+    copy.take();
     let statuses = |pipe: &Pipe| {
         let is_status = |message: &&MarketData| matches!(message, MarketData::ChannelStatus(_));
         pipe.take().iter().filter(is_status).count()

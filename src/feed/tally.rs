@@ -86,6 +86,7 @@ struct UpstreamTally {
     foreign: Counter,
     installed: Counter,
     differed: Counter,
+    unnamed: Counter,
 }
 
 impl UpstreamTally {
@@ -96,6 +97,7 @@ impl UpstreamTally {
             foreign: registry.counter("feed_upstream_foreign_count"),
             installed: registry.counter("feed_upstream_snapshot_count"),
             differed: registry.counter("feed_upstream_snapshot_differed_count"),
+            unnamed: registry.counter("feed_upstream_unnamed_count"),
         }
     }
 
@@ -108,6 +110,7 @@ impl UpstreamTally {
         self.foreign.set(total(|c| c.upstream().counts().foreign));
         self.installed.set(total(|c| c.books().counts().installed));
         self.differed.set(total(|c| c.books().counts().differed));
+        self.unnamed.set(total(|c| u64::try_from(c.books().unnamed_count()).unwrap_or(u64::MAX)));
     }
 }
 

@@ -119,6 +119,10 @@ pub const COUNTERS: &[CounterRow] = &[
         "feed_upstream_snapshot_differed_count",
         "Their snapshots that were not equal to the book.",
     ),
+    gauge(
+        "feed_upstream_unnamed_count",
+        "Our instruments on their streams that they have not named.",
+    ),
     row("journal_segment_count", "Segments made ready by the journal."),
     row(
         "journal_segment_failure_count",

@@ -278,11 +278,7 @@ impl Naive {
         let at = book.at;
         for message in self.log.iter().filter(of).filter(|m| m.rpt_seq() > at) {
             match message {
-                MarketData::MarketDataIncrementalRefresh(m) => {
-                    if !book.apply(m) {
-                        return None;
-                    }
-                }
+                MarketData::MarketDataIncrementalRefresh(m) if !book.apply(m) => return None,
                 MarketData::TopOfBook(m) => book.best = best_of(m),
                 _ => {}
             }

@@ -420,6 +420,11 @@ impl Books {
         levels.iter().map(|Level { price, size, orders }| (*price, *size, *orders))
     }
 
+    /// Followed instruments that the other gateway's run has not named: their books stay stale.
+    pub const fn unnamed_count(&self) -> usize {
+        self.instruments.nameless()
+    }
+
     /// What the books went through.
     pub const fn counts(&self) -> &BooksCounts {
         &self.counts

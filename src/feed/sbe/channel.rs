@@ -103,7 +103,7 @@ impl SbeChannel {
         }
     }
 
-    /// Takes a message of either line and tells `sink` what it did. About 50 ns for a change of a known book.
+    /// Takes a message of either line and tells `sink` what it did.
     #[inline]
     pub fn on_message(&mut self, line: u8, bytes: &[u8], now: Nanos, sink: &mut impl SbeSink) {
         self.counts.packets += 1;

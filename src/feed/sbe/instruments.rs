@@ -16,13 +16,15 @@ pub(super) struct Instruments {
     slots: Vec<Option<(InstrumentId, BookIndex)>>,
     /// The number of each book.
     numbers: Vec<Option<InstrumentId>>,
+    /// Books that have none.
+    nameless: usize,
 }
 
 impl Instruments {
     /// For so many books, none of which has a number.
     pub(super) fn new(books: usize) -> Instruments {
         let slots = (books.max(1) * 2).next_power_of_two();
-        Instruments { slots: vec![None; slots], numbers: vec![None; books] }
+        Instruments { slots: vec![None; slots], numbers: vec![None; books], nameless: books }
     }
 
     /// Where a search for the number begins.
@@ -70,6 +72,7 @@ impl Instruments {
             (None, Some(book)) if self.numbers[book.index()].is_none() => {
                 self.slots[at] = Some((number, book));
                 self.numbers[book.index()] = Some(number);
+                self.nameless -= 1;
                 Ok(true)
             }
             (Some(_) | None, _) => Err(Contradiction),
@@ -80,6 +83,12 @@ impl Instruments {
     pub(super) fn clear(&mut self) {
         self.slots.fill(None);
         self.numbers.fill(None);
+        self.nameless = self.numbers.len();
+    }
+
+    /// How many books have no number.
+    pub(super) const fn nameless(&self) -> usize {
+        self.nameless
     }
 }
 
@@ -115,6 +124,7 @@ mod tests {
                     naive.insert(number, book);
                 }
             }
+            assert_eq!(instruments.nameless(), usize::from(BOOKS) - naive.len());
             for number in (0..300).map(InstrumentId) {
                 assert_eq!(instruments.book(number), naive.get(&number).copied(), "{number}");
             }
