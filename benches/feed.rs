@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 
 use itch5::messages as peer;
 use postern::feed::book::Books;
+use postern::feed::moldudp64::HEADER_BYTES;
 use postern::runtime::Clock;
 use random::Random;
 use support::table;
@@ -100,7 +101,9 @@ impl itch5::MessageHandler for Peer {
 
 fn peer_decode(bytes: &[u8]) -> u64 {
     let mut handler = Peer::default();
-    itch5::Parser::new(bytes).parse_stream(&mut handler).expect("a day it can read");
+    itch5::Parser::new(&bytes[HEADER_BYTES..])
+        .parse_stream(&mut handler)
+        .expect("a day it can read");
     handler.0
 }
 

@@ -28,7 +28,7 @@ use postern::codec::journal::{
 use postern::feed::book::{Best, BookIndex, Books, BooksConfig, Effect};
 use postern::feed::itch50;
 use postern::feed::lookahead::Lookahead;
-use postern::feed::moldudp64::split_block;
+use postern::feed::moldudp64::{HEADER_BYTES, Messages, split_block};
 use postern::gate::{ApprovedReceiver, ApprovedSender, DecisionLog, Room, approved_ring};
 use postern::journal::{JournalAgent, JournalConfig, JournalWriter, open};
 use postern::ring::{Backing, RingConfig};
@@ -168,18 +168,19 @@ impl Gateway {
         sink.decided
     }
 
-    /// Takes a message behind its length; the book whose best price it moved, with what it is now.
+    /// Takes a packet of one message; the book whose best price it moved, with what it is now.
     #[inline]
-    fn tick(&mut self, block: &[u8]) -> Option<(BookIndex, Best)> {
+    fn tick(&mut self, packet: &[u8]) -> Option<(BookIndex, Best)> {
         let mut changed = None;
-        self.ahead.each(block, &mut self.books, |books, decoded| match decoded.event {
-            Ok(Some(event)) => match books.apply_order(&event) {
+        let messages = Messages::new(packet, HEADER_BYTES);
+        self.ahead.each(messages, &mut self.books, |books, bytes, event| match event {
+            Some(event) => match books.apply_order(event) {
                 Ok(Effect::Changed(book)) => changed = Some(book),
                 Ok(Effect::Executed(execution)) => changed = Some(execution.book),
                 Ok(Effect::None) | Err(_) => {}
             },
-            Ok(None) | Err(_) => {
-                if let Ok(message) = itch50::decode(decoded.bytes) {
+            None => {
+                if let Ok(message) = itch50::decode(bytes) {
                     books.apply(&message).expect("a generated day fits its books");
                 }
             }
@@ -272,12 +273,12 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits")
 }
 
-/// The day: length-framed messages.
+/// A header's room, and the day: length-framed messages.
 fn day(scale: &Scale) -> Vec<u8> {
     let orders = DayConfig::orders_of(scale.symbols);
     let day = DayConfig { messages: scale.messages, symbols: scale.symbols, orders, seed: 7 };
     let mut day = Day::new(day).expect("a day");
-    let mut bytes = Vec::new();
+    let mut bytes = vec![0; HEADER_BYTES];
     let mut message = [0; BUFFER_BYTES];
     while let Some(length) = day.next_message(&mut message) {
         bytes.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
@@ -288,12 +289,13 @@ fn day(scale: &Scale) -> Vec<u8> {
 
 /// Plays the day into a gateway, one message after the other.
 fn play(bytes: &[u8], mut gateway: Gateway, clock: Clock, stage: usize, stages: &mut Stages) {
-    let mut rest = black_box(bytes);
-    while let Some((message, after)) = split_block(rest) {
-        let block = &rest[..2 + message.len()];
+    let mut rest = black_box(&bytes[HEADER_BYTES..]);
+    while let Some((_, after)) = split_block(rest) {
+        // As many bytes before it as in a packet of its own.
+        let packet = &bytes[bytes.len() - rest.len() - HEADER_BYTES..bytes.len() - after.len()];
         rest = after;
         let begun = clock.now();
-        let Some((book, best)) = gateway.tick(block) else {
+        let Some((book, best)) = gateway.tick(packet) else {
             stages[1].saturating_record(clock.now().since(begun));
             continue;
         };

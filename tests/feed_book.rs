@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use postern::feed::BookDigest;
-use postern::feed::book::{Best, BookIndex, Books, BooksConfig, Effect, Misfit};
+use postern::feed::book::{Best, BookIndex, Books, BooksConfig, Effect, Misfit, Refusal};
 use postern::feed::itch50::{
     AddOrder, Head, Message, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice,
     OrderReplace, StockDirectory, Trade,
@@ -179,10 +179,26 @@ fn head(locate: u16) -> Head {
     Head { locate, tracking: 0, time_ns: 0 }
 }
 
-fn message() -> impl Strategy<Value = Message> {
+/// Of how many different prices and orders messages are.
+#[derive(Clone, Copy)]
+struct Spread {
+    prices: u32,
+    references: u64,
+    /// From one order's number to the next.
+    stride: u64,
+}
+
+/// Few of both, so that messages often fit what is there.
+const NARROW: Spread = Spread { prices: 11, references: 24, stride: 1 };
+/// More prices than are kept near the touch, and more than there may be room for; numbers that all have the same place
+/// among the young orders.
+const WIDE: Spread = Spread { prices: 60, references: 64, stride: 64 };
+
+fn message(spread: Spread) -> impl Strategy<Value = Message> {
+    let Spread { prices, references, stride } = spread;
     let locate = || prop_oneof![8 => Just(FIRST), 4 => Just(SECOND), 1 => Just(NOT_FOLLOWED), 1 => Just(NEVER_SEEN)];
-    let reference = || 0..24_u64;
-    let price = || (1..12_u32).prop_map(Price::from_itch4);
+    let reference = move || (0..references).prop_map(move |number| number * stride);
+    let price = move || (1..=prices).prop_map(Price::from_itch4);
     let add = (locate(), reference(), any::<bool>(), 0..20_u32, price(), 0..40_u8).prop_map(
         |(locate, reference, buy, shares, price, odd)| {
             // A locate code that is never seen must not become known by an add.
@@ -271,7 +287,7 @@ fn books(config: BooksConfig) -> Books {
 }
 
 const ROOMY: BooksConfig =
-    BooksConfig { orders_max: 64, levels_max: 16, books_max: 2, follow_all_symbols: false };
+    BooksConfig { orders_max: 64, levels_max: 64, books_max: 2, follow_all_symbols: false };
 
 fn compare(
     config: BooksConfig,
@@ -296,7 +312,7 @@ fn compare(
                 let all = oracle.side(book, side);
                 prop_assert_eq!(&kept, &all[..kept.len()]);
                 // All levels are kept, unless there have been more of them than there is room for.
-                if config.levels_max >= 16 {
+                if config.levels_max >= 64 {
                     prop_assert_eq!(kept.len(), all.len());
                 }
             }
@@ -311,21 +327,28 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn books_agree_with_plain_ones(messages in proptest::collection::vec(message(), 0..200)) {
+    fn books_agree_with_plain_ones(messages in proptest::collection::vec(message(NARROW), 0..200)) {
         compare(ROOMY, &messages)?;
     }
 
     #[test]
-    fn best_prices_are_right_with_room_for_one_or_three_levels(
-        messages in proptest::collection::vec(message(), 0..200),
-        one in any::<bool>(),
+    fn books_of_many_levels_agree_with_plain_ones(
+        messages in proptest::collection::vec(message(WIDE), 0..400),
     ) {
-        compare(BooksConfig { levels_max: if one { 1 } else { 3 }, ..ROOMY }, &messages)?;
+        compare(ROOMY, &messages)?;
+    }
+
+    #[test]
+    fn best_prices_are_right_with_room_for_fewer_levels_than_there_are(
+        messages in proptest::collection::vec(message(WIDE), 0..400),
+        levels_max in 1..24_usize,
+    ) {
+        compare(BooksConfig { levels_max, ..ROOMY }, &messages)?;
     }
 
     #[test]
     fn running_out_of_orders_is_told_and_leaves_the_rest_right(
-        messages in proptest::collection::vec(message(), 0..200),
+        messages in proptest::collection::vec(message(NARROW), 0..200),
     ) {
         compare(BooksConfig { orders_max: 5, ..ROOMY }, &messages)?;
     }
@@ -387,4 +410,21 @@ fn all_symbols_are_followed_up_to_the_most_there_may_be() {
     assert_eq!(books.by_symbol(symbol(NEVER_SEEN)), Some(BookIndex(1)));
     let refusal = books.apply(&add(FIRST, 9, 100)).expect_err("no third book");
     assert_eq!((refusal.misfit, refusal.book), (Misfit::BooksFull, None));
+}
+
+#[test]
+fn more_shares_at_a_price_than_can_be_counted_are_refused() {
+    let mut books = books(ROOMY);
+    let huge = |reference| match add(FIRST, reference, 10) {
+        Message::AddOrder(m) => Message::AddOrder(AddOrder { shares: u32::MAX, ..m }),
+        other => other,
+    };
+    (1..=16).for_each(|reference| assert!(books.apply(&huge(reference)).is_ok()));
+    let best = books.best(BookIndex(0));
+    let refusal = Refusal { misfit: Misfit::LevelFull, book: Some(BookIndex(0)) };
+    assert_eq!(books.apply(&huge(17)), Err(refusal));
+    assert_eq!(books.best(BookIndex(0)), best, "nothing was changed");
+    assert_eq!(books.order_count_total(), 16);
+    assert!(books.is_stale(BookIndex(0)) && !books.is_stale(BookIndex(1)));
+    assert!(books.apply(&add(FIRST, 17, 11)).is_ok(), "its number was not taken");
 }

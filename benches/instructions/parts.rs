@@ -20,8 +20,12 @@ pub mod feed {
 /// As in `postern`.
 #[path = "../../src/runtime"]
 pub mod runtime {
+    mod lanes;
+    mod large;
     mod prefetch;
 
+    pub use lanes::lanes_equal;
+    pub use large::{ask_for_large_pages, table as large_table};
     pub use prefetch::prefetch;
 }
 

@@ -3,20 +3,21 @@
 use std::hint::black_box;
 
 use postern::feed::book::{Books, BooksConfig};
-use postern::feed::itch50::{self, OrderEvent, each_event};
+use postern::feed::itch50::{self, Events, OrderEvent};
 use postern::feed::lookahead::Lookahead;
-use postern::feed::moldudp64::split_block;
+use postern::feed::moldudp64::{HEADER_BYTES, Messages, split_block};
 use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 
 /// What every day is drawn from.
 pub const SEED: u64 = 20_200_130;
 
-/// The messages of a day, each behind its length, with as many orders open as its securities have on a real one.
+/// A header's room, and the messages of a day, each behind its length, with as many orders open as its securities have on a real one.
 pub fn day(messages: u64, symbols: u16) -> Vec<u8> {
     let orders = DayConfig::orders_of(symbols);
     let config = DayConfig { messages, symbols, orders, seed: SEED };
     let mut day = Day::new(config).expect("a day");
     let mut bytes = Vec::with_capacity(usize::try_from(messages).expect("it fits") * 34);
+    bytes.extend([0; HEADER_BYTES]);
     let mut message = [0; BUFFER_BYTES];
     while let Some(length) = day.next_message(&mut message) {
         bytes.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
@@ -38,7 +39,8 @@ pub fn books(symbols: u16) -> Books {
 
 /// Hands every message to `take`.
 #[inline]
-fn each_message(mut bytes: &[u8], mut take: impl FnMut(&[u8])) {
+fn each_message(bytes: &[u8], mut take: impl FnMut(&[u8])) {
+    let mut bytes = &bytes[HEADER_BYTES..];
     while let Some((message, rest)) = split_block(bytes) {
         take(message);
         bytes = rest;
@@ -80,8 +82,8 @@ pub fn decode_events(bytes: &[u8]) -> u64 {
             ^ event.kind as u64
     };
     let mut sum = 0_u64;
-    each_event(bytes, |_, event| {
-        if let Ok(Some(event)) = event {
+    Events::new(Messages::new(bytes, HEADER_BYTES)).for_each(|(_, event)| {
+        if let Some(event) = event {
             sum = sum.wrapping_add(fold(&event));
         }
     });
@@ -93,12 +95,13 @@ pub fn decode_events(bytes: &[u8]) -> u64 {
 #[inline(never)]
 pub fn book_one_at_a_time(bytes: &[u8], books: &mut Books) -> u64 {
     let (mut misfits, mut ahead) = (0, Lookahead::default());
-    let mut rest = bytes;
-    while let Some((message, after)) = split_block(rest) {
-        let block = &rest[..2 + message.len()];
-        ahead.each(block, books, |books, decoded| match decoded.event {
-            Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
-            Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
+    let mut rest = &bytes[HEADER_BYTES..];
+    while let Some((_, after)) = split_block(rest) {
+        // As many bytes before it as in a packet of its own.
+        let end = bytes.len() - after.len();
+        let packet = &bytes[bytes.len() - rest.len() - HEADER_BYTES..end];
+        ahead.each(Messages::new(packet, HEADER_BYTES), books, |books, bytes, event| {
+            misfits += u64::from(take(books, bytes, event));
         });
         rest = after;
     }
@@ -109,11 +112,20 @@ pub fn book_one_at_a_time(bytes: &[u8], books: &mut Books) -> u64 {
 #[inline(never)]
 pub fn book_look_ahead(bytes: &[u8], books: &mut Books) -> u64 {
     let mut misfits = 0;
-    Lookahead::default().each(bytes, books, |books, decoded| match decoded.event {
-        Ok(Some(event)) => misfits += u64::from(books.apply_order(&event).is_err()),
-        Ok(None) | Err(_) => misfits += u64::from(other(books, decoded.bytes)),
+    let messages = Messages::new(bytes, HEADER_BYTES);
+    Lookahead::default().each(messages, books, |books, bytes, event| {
+        misfits += u64::from(take(books, bytes, event));
     });
     misfits
+}
+
+/// A message into the books; whether it did not fit.
+#[inline]
+fn take(books: &mut Books, bytes: &[u8], event: Option<&OrderEvent>) -> bool {
+    match event {
+        Some(event) => books.apply_order(event).is_err(),
+        None => other(books, bytes),
+    }
 }
 
 /// A message that is about no displayed order; whether it did not fit.

@@ -3,10 +3,8 @@
 use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
 use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
 use crate::feed::glimpse::SnapshotEvent;
-use crate::feed::itch50::{
-    self, ItchError, Message, OrderEvent, WINDOW_BYTES, decode_event, window,
-};
-use crate::feed::lookahead::{Decoded, Lookahead};
+use crate::feed::itch50::{self, ItchError, Message, OrderEvent, decode_event};
+use crate::feed::lookahead::Lookahead;
 use crate::feed::moldudp64::{self, Messages, Packet};
 use crate::feed::recovery::{Action, Recovery, RecoveryCounts, RecoverySettings};
 use crate::net::{RecoveryLink, StreamState};
@@ -193,8 +191,8 @@ impl Channel {
     fn apply(&mut self, messages: Messages<'_>, skip: u16, sink: &mut impl FeedSink) {
         let Channel { books, counts, ahead, .. } = self;
         let mut refused = None;
-        ahead.each(messages.after(skip), books, |books, decoded| {
-            if let Err(error) = apply_decoded(books, counts, decoded, sink) {
+        ahead.each(messages.after(skip), books, |books, bytes, event| {
+            if let Err(error) = apply_decoded(books, counts, bytes, event, sink) {
                 refused = Some(error).filter(breaks).or(refused);
             }
         });
@@ -388,40 +386,32 @@ fn apply_message(
     bytes: &[u8],
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
-    let mut pad = [0; WINDOW_BYTES];
-    let event = decode_event(window(bytes, &mut pad), bytes.len());
-    apply_decoded(books, counts, Decoded { bytes, event }, sink)
+    let event = decode_event(bytes, bytes.len());
+    apply_decoded(books, counts, bytes, event.as_ref(), sink)
 }
 
-/// Applies a message and tells `sink`.
+/// Applies a message, which tells `event` of a displayed order if of anything, and tells `sink`.
 #[inline]
 fn apply_decoded(
     books: &mut Books,
     counts: &mut ChannelCounts,
-    decoded: Decoded<'_>,
+    bytes: &[u8],
+    event: Option<&OrderEvent>,
     sink: &mut impl FeedSink,
 ) -> Result<(), ItchError> {
     counts.messages += 1;
-    let outcome = match decoded.event {
-        Ok(Some(event)) => {
-            let outcome = books.apply_order(&event);
-            sink.on_event(books, &event, &outcome);
-            outcome.is_ok()
-        }
-        Ok(None) | Err(_) => match itch50::decode(decoded.bytes) {
-            Ok(message) => {
-                let outcome = books.apply(&message);
-                sink.on_message(books, &message, &outcome);
-                outcome.is_ok()
-            }
-            Err(error) => {
-                counts.message_errors += 1;
-                return Err(error);
-            }
-        },
+    let is_fit = if let Some(event) = event {
+        let outcome = books.apply_order(event);
+        sink.on_event(books, event, &outcome);
+        outcome.is_ok()
+    } else {
+        let message = itch50::decode(bytes).inspect_err(|_| counts.message_errors += 1)?;
+        let outcome = books.apply(&message);
+        sink.on_message(books, &message, &outcome);
+        outcome.is_ok()
     };
-    counts.misfits += u64::from(!outcome);
-    if let Some(&letter) = decoded.bytes.first() {
+    counts.misfits += u64::from(!is_fit);
+    if let Some(&letter) = bytes.first() {
         counts.by_type[usize::from(letter)] += 1;
     }
     Ok(())

@@ -1,14 +1,18 @@
-//! The price levels of all sides of all books: each side a sorted array, best last, in memory that all share.
+//! The price levels of all sides of all books.
 //!
-//! Changes happen near the touch, so they move few levels. A side's few levels lie behind its head, in the same two cache
-//! lines; when it outgrows them it moves to a chunk of a common pool, then to a larger one, and back when it shrinks. So the
-//! sides of many books lie close together: what a change costs is cache misses, and little else.
+//! A side keeps its few best levels **near**: in no order, in a few cache lines of its own, where a price is found by comparing
+//! all of them at once. Nearly all that happens, happens there, and it takes no branch that depends on where: to find a
+//! level or to open one, to take from a level or to close it are the same few instructions. What lies further out is
+//! **far**: a sorted array, best last, in a chunk of a pool that all sides share. When the near levels run out of room, the
+//! worst of them go there; when few are left, some come back.
 //!
-//! A side holds its best levels; what lies further out than there is room for is spilled: only counted, and known to the
-//! order table alone. Nothing worse than the array's worst level enters it while anything is spilled, so what the array
-//! shows is always complete down to its worst level.
+//! What is beyond a side's room is **spilled**: only counted, and known to the order table alone. Nothing as bad as what was
+//! spilled enters a side while anything is, so what a side shows is always complete down to its worst level.
 
-use crate::runtime::prefetch;
+use std::hint::select_unpredictable;
+
+use crate::feed::order_table::ORDERS_MAX;
+use crate::runtime::{ask_for_large_pages, lanes_equal, large_table, prefetch};
 use crate::types::{Price, Side, Symbol};
 
 /// A price as ITCH has it, turned so that larger is better on either side.
@@ -19,79 +23,193 @@ impl Rank {
     /// The rank of a `Price(4)` on `side`.
     #[inline]
     pub(super) fn of(price: u32, side: Side) -> Rank {
-        Rank(match side {
-            Side::Buy => price,
-            Side::Sell => !price,
-        })
+        Rank(price ^ turn(side))
     }
 
     #[inline]
     fn price(self, side: Side) -> Price {
-        Price::from_itch4(match side {
-            Side::Buy => self.0,
-            Side::Sell => !self.0,
-        })
+        Price::from_itch4(self.0 ^ turn(side))
     }
 }
 
-/// All orders at one price. In a chunk that is free, the first level's `shares` is the next free chunk.
+/// What turns a price into a rank and back: all bits of an offer's.
+#[inline]
+fn turn(side: Side) -> u32 {
+    u32::from(side == Side::Sell).wrapping_neg()
+}
+
+/// The orders at one price and their shares, in one word: one subtraction takes from both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Queue(u64);
+
+/// Bits that count shares; those above count orders.
+const SHARES_BITS: u32 = 36;
+/// Shares that a level has room for: 68,719,476,735.
+const SHARES_MAX: u64 = (1 << SHARES_BITS) - 1;
+
+const _: () = assert!(ORDERS_MAX < 1 << (64 - SHARES_BITS), "all orders there are, at one price");
+
+impl Queue {
+    const EMPTY: Queue = Queue(0);
+
+    #[inline]
+    fn of(shares: u32, orders: bool) -> Queue {
+        Queue(u64::from(shares) | u64::from(orders) << SHARES_BITS)
+    }
+
+    #[inline]
+    fn has_room(self, shares: u32) -> bool {
+        self.shares() + u64::from(shares) <= SHARES_MAX
+    }
+
+    #[inline]
+    const fn shares(self) -> u64 {
+        self.0 & SHARES_MAX
+    }
+
+    #[inline]
+    fn orders(self) -> u32 {
+        u32::try_from(self.0 >> SHARES_BITS).expect("28 bits are left")
+    }
+}
+
+/// A far level. In a chunk that is free, the first level's `queue` is the next free chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Level {
-    rank: Rank,
-    orders: u32,
-    shares: u64,
+    rank: u32,
+    queue: Queue,
 }
 
 const _: () = assert!(size_of::<Level>() == 16, "four levels share a cache line");
 
-const VACANT: Level = Level { rank: Rank(0), orders: 0, shares: 0 };
+const VACANT: Level = Level { rank: 0, queue: Queue::EMPTY };
 
-/// Levels behind a side's head: class 0. Chunks of the pool are of class 1 and up, each twice as large as the one before.
-const NEAR_LEVELS: usize = 7;
-/// No side has more levels than 16 bits count.
+/// Near levels of a side at most.
+const NEAR: usize = 16;
+/// Near levels that go when there are too many, and far ones that come back at once.
+const MOVING: usize = 4;
+/// With fewer near levels than this, some come back.
+const NEAR_MIN: u32 = 8;
+/// Sizes of chunks, each twice the one before; the first is none at all. No side has more far levels than 16 bits count.
 const CLASSES: usize = 14;
 const LEVELS_MAX: usize = 65_535;
 /// End of a list of free chunks.
 const NONE: u32 = u32::MAX;
 
-/// One side of one book.
+/// One side of one book: a cache line by which a near level is found, and three for all else; of these the third and fourth
+/// are for sides with more than 4 and 12 levels.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(128))]
+#[repr(C, align(64))]
 struct Ladder {
+    /// Ranks of the near levels, at the places that `taken` marks; 0 at the others.
+    ranks: [u32; NEAR],
     /// The book's: whoever looks for the side wants to know whether it is the right one.
     symbol: Symbol,
+    /// Near levels have this rank or a better one; what is far or spilled has a worse one. 0: all there is is near. Wider
+    /// than a rank, as it may be one more than the largest.
+    near_from: u64,
     /// Its chunk in the pool, if it is of class 1 or up.
     start: u32,
-    len: u16,
+    /// Orders beyond its levels.
+    spilled: u32,
+    far_len: u16,
     class: u8,
-    /// Whether it has orders beyond its levels.
-    is_spilled: bool,
-    near: [Level; NEAR_LEVELS],
+    /// Places of near levels, a bit each.
+    taken: u16,
+    queues: [Queue; NEAR],
 }
 
-const _: () = assert!(size_of::<Ladder>() == 128, "a small side is two cache lines");
+const _: () = assert!(size_of::<Ladder>() == 256, "a side is four cache lines");
 
 impl Ladder {
     fn of(symbol: Symbol) -> Ladder {
-        let near = [VACANT; NEAR_LEVELS];
-        Ladder { symbol, start: 0, len: 0, class: 0, is_spilled: false, near }
-    }
-
-    #[inline]
-    fn levels<'a>(&'a self, pool: &'a [Level]) -> &'a [Level] {
-        let len = usize::from(self.len);
-        if self.class == 0 { &self.near[..len] } else { &pool[place(self.start)..][..len] }
-    }
-
-    /// Its levels and the room for more.
-    #[inline]
-    fn room<'a>(&'a mut self, pool: &'a mut [Level]) -> &'a mut [Level] {
-        if self.class == 0 {
-            &mut self.near
-        } else {
-            &mut pool[place(self.start)..][..chunk_levels(self.class)]
+        Ladder {
+            ranks: [0; NEAR],
+            symbol,
+            near_from: 0,
+            start: 0,
+            spilled: 0,
+            far_len: 0,
+            class: 0,
+            taken: 0,
+            queues: [Queue::EMPTY; NEAR],
         }
     }
+
+    #[inline]
+    fn is_near(&self, rank: u32) -> bool {
+        u64::from(rank) >= self.near_from
+    }
+
+    /// The place of the near level with this rank, as a bit; none where there is no such level.
+    #[inline]
+    fn place_of(&self, rank: u32) -> u16 {
+        lanes_equal(&self.ranks, rank) & self.taken
+    }
+
+    /// Near levels.
+    #[inline]
+    const fn near_len(&self) -> u32 {
+        self.taken.count_ones()
+    }
+
+    /// The best level.
+    #[inline]
+    fn best(&self) -> Option<Level> {
+        let rank = self.ranks.iter().fold(0, |best, &rank| best.max(rank));
+        let place = first(self.place_of(rank))?;
+        Some(Level { rank, queue: self.queues[place] })
+    }
+
+    /// Its near levels, worst first, and how many they are.
+    fn near(&self) -> ([Level; NEAR], usize) {
+        let (mut levels, mut len) = ([VACANT; NEAR], 0);
+        for (place, (&rank, &queue)) in self.ranks.iter().zip(&self.queues).enumerate() {
+            if self.taken & (1 << place) == 0 {
+                continue;
+            }
+            let mut at = len;
+            while at > 0 && levels[at - 1].rank > rank {
+                levels[at] = levels[at - 1];
+                at -= 1;
+            }
+            levels[at] = Level { rank, queue };
+            len += 1;
+        }
+        (levels, len)
+    }
+
+    /// Puts a level at a free place.
+    fn open(&mut self, level: Level) {
+        let place = first(!self.taken).expect("a free place");
+        (self.ranks[place], self.queues[place]) = (level.rank, level.queue);
+        self.taken |= 1 << place;
+    }
+
+    /// Makes all near levels but these go.
+    fn keep(&mut self, levels: &[Level]) {
+        (self.ranks, self.queues) = ([0; NEAR], [Queue::EMPTY; NEAR]);
+        self.taken = 0;
+        levels.iter().for_each(|level| self.open(*level));
+    }
+
+    /// Its far levels, worst first.
+    #[inline]
+    fn far<'a>(&self, pool: &'a [Level]) -> &'a [Level] {
+        if self.class == 0 { &[] } else { &pool[place(self.start)..][..usize::from(self.far_len)] }
+    }
+
+    /// The same, and the room for more.
+    #[inline]
+    fn far_room<'a>(&self, pool: &'a mut [Level]) -> &'a mut [Level] {
+        &mut pool[place(self.start)..][..chunk_levels(self.class)]
+    }
+}
+
+/// The lowest of some places.
+#[inline]
+fn first(places: u16) -> Option<usize> {
+    (places != 0).then(|| place(places.trailing_zeros()))
 }
 
 /// Where one side is among all.
@@ -106,22 +224,54 @@ impl SideIndex {
     }
 }
 
+/// What became of an order that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    /// It stands in a level.
+    Kept,
+    /// It does, or it does not, and some orders were spilled for it.
+    Spilled,
+    /// Nothing was changed: its level has no room for so many shares.
+    LevelFull,
+}
+
+/// An order comes to a level, or it or some of its shares leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    /// The book's symbol, for an order that comes.
+    pub(super) symbol: Symbol,
+    pub(super) rank: Rank,
+    /// Shares that come or leave.
+    pub(super) shares: u32,
+    /// Whether they come.
+    pub(super) is_add: bool,
+    /// Whether an order comes or leaves with them.
+    pub(super) is_order: bool,
+}
+
+/// What became of a change to a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// It was made.
+    Made,
+    /// It was made, and now no level is left while there are spilled orders: the side must be filled again.
+    MadeEmpty,
+    /// Nothing was done: this is for [`Levels::add`] or [`Levels::reduce`].
+    Unusual,
+}
+
 /// The levels of all sides.
 #[derive(Debug)]
 pub(super) struct Levels {
     sides: Vec<Ladder>,
-    /// Orders beyond a side's levels.
-    spilled: Vec<u32>,
     pool: Box<[Level]>,
     /// First free chunk of each class.
     free: [u32; CLASSES],
     /// Chunks begin here that were never used.
     unused: usize,
-    levels_max: usize,
+    /// Far levels of a side at most.
+    far_max: usize,
 }
-
-/// Levels looked at one by one from the touch before the rest is searched by halves.
-const NEAR: usize = 8;
 
 #[inline]
 #[allow(
@@ -137,34 +287,29 @@ fn number(place: usize) -> u32 {
     u32::try_from(place).expect("no more levels than 32 bits count")
 }
 
-/// Levels of a chunk of a class, or of a head.
+/// Levels of a chunk of a class.
 const fn chunk_levels(class: u8) -> usize {
-    if class == 0 { NEAR_LEVELS } else { 8 << class }
+    if class == 0 { 0 } else { 8 << class }
 }
 
 impl Levels {
-    /// Room for `books` books whose sides have at most `levels_max` levels and that together hold at most `orders_max`
-    /// orders. More than 65,535 levels a side has no room for.
+    /// Room for `books` books whose sides have at most `levels_max` levels, but never fewer than 16, and that together hold at
+    /// most `orders_max` orders. More than 65,535 levels a side has no room for.
     ///
     /// # Panics
     /// If a side has no room for a level, or there are more levels than 32 bits count.
     pub(super) fn new(levels_max: usize, books: usize, orders_max: usize) -> Levels {
         assert!(levels_max > 0, "a side has room for a level");
-        let levels_max = levels_max.min(LEVELS_MAX);
-        // A side's chunk is at least a quarter full when it moves there, and there are no more levels than orders. More than
-        // one chunk of each size for every side is no use.
-        let chunk_max = levels_max.next_power_of_two().max(16);
-        let pool = orders_max.saturating_mul(4).max(2 * chunk_max).min(books * 4 * chunk_max);
-        let pool = if levels_max > NEAR_LEVELS { pool } else { 0 };
+        let far_max = levels_max.min(LEVELS_MAX).saturating_sub(NEAR);
+        // A chunk is mostly more than half full, there are no more levels than orders, and most of those are near. Should it
+        // not be enough after all, levels are spilled. More than one chunk of each size for every side is no use.
+        let chunk_max = far_max.next_power_of_two().max(16);
+        let pool = orders_max.saturating_mul(2).max(2 * chunk_max).min(books * 4 * chunk_max);
+        let pool = if far_max > 0 { pool } else { 0 };
         assert!(u32::try_from(pool).is_ok_and(|total| total < NONE), "{pool} levels");
-        Levels {
-            sides: Vec::with_capacity(2 * books),
-            spilled: vec![0; 2 * books],
-            pool: vec![VACANT; pool].into_boxed_slice(),
-            free: [NONE; CLASSES],
-            unused: 0,
-            levels_max,
-        }
+        let mut sides = Vec::with_capacity(2 * books);
+        ask_for_large_pages(&mut sides);
+        Levels { sides, pool: large_table(VACANT, pool), free: [NONE; CLASSES], unused: 0, far_max }
     }
 
     /// Adds the two sides of one more book.
@@ -180,90 +325,139 @@ impl Levels {
 
     /// Orders of a side, those beyond its levels too.
     pub(super) fn order_count(&self, side: SideIndex) -> u32 {
-        let levels = self.sides[side.0].levels(&self.pool);
-        levels.iter().map(|level| level.orders).sum::<u32>() + self.spilled[side.0]
+        let ladder = &self.sides[side.0];
+        let far = ladder.far(&self.pool).iter().map(|level| level.queue);
+        let all = ladder.queues.iter().copied().chain(far);
+        all.map(Queue::orders).sum::<u32>() + ladder.spilled
     }
 
-    /// Where `rank` is among `levels`, or where it would be inserted.
+    /// What [`Levels::add`] and [`Levels::reduce`] do, where it concerns a near level and nothing has to move: nearly always.
+    /// Which of the two it is, and whether a level opens or closes, takes no branch.
     #[inline]
-    fn find(levels: &[Level], rank: Rank) -> Result<usize, usize> {
-        let mut at = levels.len();
-        let near = at.saturating_sub(NEAR);
-        while at > near {
-            let level = levels[at - 1].rank;
-            if level == rank {
-                return Ok(at - 1);
-            }
-            if level < rank {
-                return Err(at);
-            }
-            at -= 1;
+    pub(super) fn change(&mut self, side: SideIndex, change: &Change) -> Changed {
+        let &Change { symbol, rank: Rank(rank), shares, is_add, is_order } = change;
+        let Some(ladder) = self.sides.get_mut(side.0) else { return Changed::Unusual };
+        let found = ladder.place_of(rank);
+        let may_open = u16::from((found == 0) & is_add).wrapping_neg();
+        let places = found | (!ladder.taken & may_open);
+        let place = place(places.trailing_zeros()) & (NEAR - 1);
+        let queue = ladder.queues[place];
+        let is_right = !is_add | ((symbol == ladder.symbol) & queue.has_room(shares));
+        if !(ladder.is_near(rank) & (places != 0) & is_right) {
+            return Changed::Unusual;
         }
-        levels[..at].binary_search_by_key(&rank, |level| level.rank)
+        let by = Queue::of(shares, is_order).0;
+        let by = select_unpredictable(is_add, by, by.wrapping_neg());
+        // Never below nothing: a level has what its orders have, and none loses more than it has.
+        let queue = Queue(queue.0.wrapping_add(by));
+        let is_left = queue != Queue::EMPTY;
+        ladder.queues[place] = queue;
+        ladder.ranks[place] = rank & u32::from(is_left).wrapping_neg();
+        ladder.taken = (ladder.taken & !(1 << place)) | u16::from(is_left) << place;
+        if (ladder.near_from != 0) && ladder.near_len() < NEAR_MIN && self.fetch_far(side) {
+            return Changed::MadeEmpty;
+        }
+        Changed::Made
     }
 
-    /// Adds an order of `shares`. `true`: an order was spilled by it.
-    #[inline]
-    pub(super) fn add(&mut self, side: SideIndex, rank: Rank, shares: u32) -> bool {
+    /// Adds an order of `shares`.
+    pub(super) fn add(&mut self, side: SideIndex, rank: Rank, shares: u32) -> Added {
         let ladder = &mut self.sides[side.0];
-        let len = usize::from(ladder.len);
-        let levels = &mut ladder.room(&mut self.pool)[..len];
-        match Levels::find(levels, rank) {
-            Ok(at) => {
-                let level = &mut levels[at];
-                level.shares += u64::from(shares);
-                level.orders += 1;
-                false
-            }
-            Err(at) => self.insert(side, at, Level { rank, orders: 1, shares: u64::from(shares) }),
+        if !ladder.is_near(rank.0) {
+            return self.add_far(side, rank.0, shares);
         }
+        let found = ladder.place_of(rank.0);
+        let Some(place) = first(if found == 0 { !ladder.taken } else { found }) else {
+            return self.make_room(side, rank, shares);
+        };
+        let queue = &mut ladder.queues[place];
+        if !queue.has_room(shares) {
+            return Added::LevelFull;
+        }
+        queue.0 += Queue::of(shares, true).0;
+        ladder.ranks[place] = rank.0;
+        ladder.taken |= 1 << place;
+        Added::Kept
     }
 
-    /// Puts a level in at `at`.
-    #[inline]
-    fn insert(&mut self, side: SideIndex, at: usize, level: Level) -> bool {
-        let ladder = &mut self.sides[side.0];
-        let len = usize::from(ladder.len);
-        if at == 0 && ladder.is_spilled {
-            self.spilled[side.0] += 1;
-            return true;
-        }
-        let has_room = len < chunk_levels(ladder.class);
-        if len == self.levels_max || !(has_room || self.grow(side)) {
-            return self.spill(side, at, level);
-        }
-        let ladder = &mut self.sides[side.0];
-        ladder.len += 1;
-        let levels = &mut ladder.room(&mut self.pool)[..=len];
-        // By hand: a few levels at most, mostly none, for which a call to move memory is dear.
-        let mut hole = len;
-        while hole > at {
-            levels[hole] = levels[hole - 1];
-            hole -= 1;
-        }
-        levels[at] = level;
-        false
-    }
-
-    /// There is no room for one more level: the worst goes.
+    /// Moves the worse near levels away to add an order.
     #[cold]
-    fn spill(&mut self, side: SideIndex, at: usize, level: Level) -> bool {
-        let ladder = &mut self.sides[side.0];
-        ladder.is_spilled = true;
-        if at == 0 {
-            self.spilled[side.0] += 1;
-            return true;
+    fn make_room(&mut self, side: SideIndex, rank: Rank, shares: u32) -> Added {
+        let (levels, len) = self.sides[side.0].near();
+        // Where there is no place to move to, no more go than must.
+        let going = if self.far_max == 0 { 1 } else { MOVING };
+        let (going, staying) = levels[..len].split_at(going);
+        let mut is_kept = true;
+        for level in going {
+            is_kept &= self.append_far(side, *level);
+            self.sides[side.0].near_from = u64::from(level.rank) + 1;
         }
-        let levels = ladder.room(&mut self.pool);
-        self.spilled[side.0] += levels[0].orders;
-        levels.copy_within(1..at, 0);
-        levels[at - 1] = level;
+        self.sides[side.0].keep(staying);
+        let added = self.add(side, rank, shares);
+        if added == Added::Kept && !is_kept { Added::Spilled } else { added }
+    }
+
+    /// Puts a level that is better than all far ones behind them. Whether nothing was spilled for it.
+    fn append_far(&mut self, side: SideIndex, level: Level) -> bool {
+        let len = usize::from(self.sides[side.0].far_len);
+        self.insert_far(side, len, level)
+    }
+
+    #[cold]
+    fn add_far(&mut self, side: SideIndex, rank: u32, shares: u32) -> Added {
+        let ladder = &mut self.sides[side.0];
+        match ladder.far(&self.pool).binary_search_by_key(&rank, |level| level.rank) {
+            Ok(at) => {
+                let queue = &mut ladder.far_room(&mut self.pool)[at].queue;
+                if !queue.has_room(shares) {
+                    return Added::LevelFull;
+                }
+                queue.0 += Queue::of(shares, true).0;
+                Added::Kept
+            }
+            Err(0) if ladder.spilled > 0 => {
+                ladder.spilled += 1;
+                Added::Spilled
+            }
+            Err(at) => {
+                let level = Level { rank, queue: Queue::of(shares, true) };
+                if self.insert_far(side, at, level) { Added::Kept } else { Added::Spilled }
+            }
+        }
+    }
+
+    /// Puts a level in at `at` of the far ones. Whether nothing was spilled for it.
+    fn insert_far(&mut self, side: SideIndex, at: usize, level: Level) -> bool {
+        let ladder = &self.sides[side.0];
+        let len = usize::from(ladder.far_len);
+        let has_room = len < chunk_levels(ladder.class);
+        if len == self.far_max || !(has_room || self.grow(side)) {
+            self.spill(side, at, level);
+            return false;
+        }
+        let ladder = &mut self.sides[side.0];
+        ladder.far_len += 1;
+        let levels = ladder.far_room(&mut self.pool);
+        levels.copy_within(at..len, at + 1);
+        levels[at] = level;
         true
     }
 
-    /// Takes `shares` off the level at `rank`, and an order if `order_gone`. `true`: the array is empty while there are
-    /// spilled orders, so it must be filled again.
-    #[inline]
+    /// There is no room for one more level: the worst goes.
+    fn spill(&mut self, side: SideIndex, at: usize, level: Level) {
+        let ladder = &mut self.sides[side.0];
+        if at == 0 {
+            ladder.spilled += level.queue.orders();
+            return;
+        }
+        let levels = ladder.far_room(&mut self.pool);
+        ladder.spilled += levels[0].queue.orders();
+        levels.copy_within(1..at, 0);
+        levels[at - 1] = level;
+    }
+
+    /// Takes `shares` off the level at `rank`, and an order if `order_gone`. `true`: no level is left while there are spilled
+    /// orders, so the side must be filled again.
     pub(super) fn reduce(
         &mut self,
         side: SideIndex,
@@ -272,38 +466,66 @@ impl Levels {
         order_gone: bool,
     ) -> bool {
         let ladder = &mut self.sides[side.0];
-        let len = usize::from(ladder.len);
-        let levels = &mut ladder.room(&mut self.pool)[..len];
-        if let Ok(at) = Levels::find(levels, rank) {
-            let level = &mut levels[at];
-            level.shares -= u64::from(shares);
-            level.orders -= u32::from(order_gone);
-            if level.orders == 0 {
-                assert!(level.shares == 0, "{} shares without an order", level.shares);
-                for place in at + 1..len {
-                    levels[place - 1] = levels[place];
-                }
-                ladder.len -= 1;
-                if ladder.class > 0 && 4 * usize::from(ladder.len) <= chunk_levels(ladder.class) {
-                    self.shrink(side);
-                }
+        if !ladder.is_near(rank.0) {
+            self.reduce_far(side, rank.0, shares, order_gone);
+            return false;
+        }
+        let found = ladder.place_of(rank.0);
+        let place = first(found).expect("an order stands in a level");
+        let queue = &mut ladder.queues[place];
+        queue.0 -= Queue::of(shares, order_gone).0;
+        if *queue == Queue::EMPTY {
+            ladder.ranks[place] = 0;
+            ladder.taken ^= found;
+        }
+        if ladder.near_from != 0 && ladder.near_len() < NEAR_MIN {
+            return self.fetch_far(side);
+        }
+        false
+    }
+
+    #[cold]
+    fn reduce_far(&mut self, side: SideIndex, rank: u32, shares: u32, order_gone: bool) {
+        let ladder = &mut self.sides[side.0];
+        let far = ladder.far(&self.pool);
+        if let Ok(at) = far.binary_search_by_key(&rank, |level| level.rank) {
+            let len = far.len();
+            let levels = ladder.far_room(&mut self.pool);
+            levels[at].queue.0 -= Queue::of(shares, order_gone).0;
+            if levels[at].queue == Queue::EMPTY {
+                levels.copy_within(at + 1..len, at);
+                ladder.far_len -= 1;
+                self.shrink(side);
             }
         } else {
-            self.reduce_spilled(side, order_gone);
+            assert!(ladder.spilled > 0, "an order stands in no level");
+            ladder.spilled -= u32::from(order_gone);
         }
-        let ladder = &self.sides[side.0];
-        ladder.len == 0 && ladder.is_spilled
+        let ladder = &mut self.sides[side.0];
+        if ladder.far_len == 0 && ladder.spilled == 0 {
+            ladder.near_from = 0;
+        }
     }
 
+    /// Brings the best far levels back. `true`: there are none, and no near ones either.
     #[cold]
-    fn reduce_spilled(&mut self, side: SideIndex, order_gone: bool) {
-        assert!(self.spilled[side.0] > 0, "an order stands in no level");
-        self.spilled[side.0] -= u32::from(order_gone);
-        self.sides[side.0].is_spilled = self.spilled[side.0] > 0;
+    fn fetch_far(&mut self, side: SideIndex) -> bool {
+        let ladder = &mut self.sides[side.0];
+        for _ in 0..MOVING {
+            let Some(&level) = ladder.far(&self.pool).last() else { break };
+            ladder.far_len -= 1;
+            ladder.open(level);
+            ladder.near_from = u64::from(level.rank);
+        }
+        if ladder.far_len == 0 && ladder.spilled == 0 {
+            ladder.near_from = 0;
+        }
+        let is_empty = ladder.taken == 0;
+        self.shrink(side);
+        is_empty
     }
 
-    /// Moves a side to a chunk of about twice the size. `false`: there is none.
-    #[cold]
+    /// Moves a side's far levels to a chunk of twice the size. `false`: there is none.
     fn grow(&mut self, side: SideIndex) -> bool {
         let class = self.sides[side.0].class + 1;
         let Some(start) = self.take_chunk(class) else { return false };
@@ -311,10 +533,15 @@ impl Levels {
         true
     }
 
-    /// Moves a side to a chunk of half the size or behind its head; it stays where it is if there is no such chunk.
-    #[cold]
+    /// Moves far levels that have become few to a chunk of half the size; they stay where they are if there is no such
+    /// chunk.
     fn shrink(&mut self, side: SideIndex) {
-        let class = self.sides[side.0].class - 1;
+        let Ladder { far_len, class, .. } = self.sides[side.0];
+        let len = usize::from(far_len);
+        if class == 0 || 4 * len > chunk_levels(class) || (class == 1 && len > 0) {
+            return;
+        }
+        let class = class - 1;
         let start = if class == 0 { Some(0) } else { self.take_chunk(class) };
         if let Some(start) = start {
             self.move_to(side, start, class);
@@ -323,16 +550,10 @@ impl Levels {
 
     fn move_to(&mut self, side: SideIndex, start: u32, class: u8) {
         let ladder = &mut self.sides[side.0];
-        let (old_start, old_class, len) = (ladder.start, ladder.class, usize::from(ladder.len));
+        let (old_start, old_class, len) = (ladder.start, ladder.class, usize::from(ladder.far_len));
         (ladder.start, ladder.class) = (start, class);
         let old = place(old_start)..place(old_start) + len;
-        if old_class == 0 {
-            self.pool[place(start)..][..len].copy_from_slice(&ladder.near[..len]);
-        } else if class == 0 {
-            ladder.near[..len].copy_from_slice(&self.pool[old]);
-        } else {
-            self.pool.copy_within(old, place(start));
-        }
+        self.pool.copy_within(old, place(start));
         self.give_chunk(old_start, old_class);
     }
 
@@ -340,7 +561,7 @@ impl Levels {
     fn take_chunk(&mut self, class: u8) -> Option<u32> {
         let first = self.free[usize::from(class)];
         if first != NONE {
-            let next = self.pool[place(first)].shares;
+            let next = self.pool[place(first)].queue.0;
             self.free[usize::from(class)] = u32::try_from(next).unwrap_or(NONE);
             return Some(first);
         }
@@ -361,51 +582,43 @@ impl Levels {
 
     fn give_chunk(&mut self, start: u32, class: u8) {
         if class == 0 {
-            // That behind a head is its side's alone.
             return;
         }
         let next = u64::from(self.free[usize::from(class)]);
-        self.pool[place(start)] = Level { shares: next, ..VACANT };
+        self.pool[place(start)] = Level { queue: Queue(next), ..VACANT };
         self.free[usize::from(class)] = start;
     }
 
     /// Best price and the shares there.
     #[inline]
     pub(super) fn best(&self, book: usize, side: Side) -> Option<(Price, u64)> {
-        let level = self.sides[SideIndex::of(book, side).0].levels(&self.pool).last()?;
-        Some((level.rank.price(side), level.shares))
+        let level = self.sides[SideIndex::of(book, side).0].best()?;
+        Some((Rank(level.rank).price(side), level.queue.shares()))
     }
 
-    /// Asks for a side's head and what is behind it.
+    /// Asks for most of what there is of a side.
     #[inline]
-    pub(super) fn prefetch_head(&self, side: SideIndex) {
-        prefetch(&self.sides, side.0);
-        // The second half of its two lines.
+    pub(super) fn prefetch(&self, side: SideIndex) {
         if let Some(ladder) = self.sides.get(side.0) {
-            prefetch(&ladder.near, 4);
+            prefetch(&ladder.ranks, 0);
+            prefetch(&ladder.queues, 0);
+            prefetch(&ladder.queues, 4);
         }
     }
 
-    /// Asks for a side's best levels, where they are not behind its head.
-    #[inline]
-    pub(super) fn prefetch_levels(&self, side: SideIndex) {
-        if let Some(ladder) = self.sides.get(side.0)
-            && ladder.class > 0
-        {
-            let end = place(ladder.start) + usize::from(ladder.len);
-            prefetch(&self.pool, end.wrapping_sub(1));
-            prefetch(&self.pool, end.wrapping_sub(5));
-        }
-    }
-
-    /// Price, shares and orders of the levels in the array, best first.
+    /// Price, shares and orders of the levels kept, best first.
     pub(super) fn iter(
         &self,
         book: usize,
         side: Side,
     ) -> impl Iterator<Item = (Price, u64, u32)> + '_ {
-        let levels = self.sides[SideIndex::of(book, side).0].levels(&self.pool).iter().rev();
-        levels.map(move |level| (level.rank.price(side), level.shares, level.orders))
+        let ladder = &self.sides[SideIndex::of(book, side).0];
+        let (near, len) = ladder.near();
+        let near = (0..len).rev().map(move |place| near[place]);
+        let all = near.chain(ladder.far(&self.pool).iter().rev().copied());
+        all.map(move |Level { rank, queue }| {
+            (Rank(rank).price(side), queue.shares(), queue.orders())
+        })
     }
 
     /// Takes all levels off a side, the spilled ones too.
@@ -413,7 +626,6 @@ impl Levels {
         let Ladder { symbol, start, class, .. } = self.sides[side.0];
         self.give_chunk(start, class);
         self.sides[side.0] = Ladder::of(symbol);
-        self.spilled[side.0] = 0;
     }
 }
 
@@ -421,11 +633,77 @@ impl Levels {
 mod tests {
     use std::collections::BTreeMap;
 
-    use proptest::prelude::{any, prop_assert_eq, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
     const SIDES: usize = 3;
+
+    fn symbol() -> Symbol {
+        Symbol::new("S").expect("a symbol")
+    }
+
+    /// Adds an order as books do.
+    fn put(levels: &mut Levels, side: SideIndex, rank: u32, shares: u32) -> Added {
+        let rank = Rank(rank);
+        let change = Change { symbol: symbol(), rank, shares, is_add: true, is_order: true };
+        match levels.change(side, &change) {
+            Changed::Unusual => levels.add(side, rank, shares),
+            Changed::Made => Added::Kept,
+            Changed::MadeEmpty => unreachable!("an order has just come"),
+        }
+    }
+
+    /// Takes from a level as books do.
+    fn take(levels: &mut Levels, side: SideIndex, rank: u32, shares: u32, is_order: bool) -> bool {
+        let rank = Rank(rank);
+        let change = Change { symbol: symbol(), rank, shares, is_add: false, is_order };
+        match levels.change(side, &change) {
+            Changed::Unusual => levels.reduce(side, rank, shares, is_order),
+            Changed::Made => false,
+            Changed::MadeEmpty => true,
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_full_takes_no_more() {
+        let mut levels = Levels::new(64, 1, 64);
+        levels.open(symbol());
+        let side = SideIndex::of(0, Side::Sell);
+        // Near, and far.
+        for rank in [1_000, 1] {
+            for times in 0..16 {
+                assert_eq!(put(&mut levels, side, rank, u32::MAX), Added::Kept, "{times}");
+            }
+            assert_eq!(put(&mut levels, side, rank, 16), Added::LevelFull);
+            assert_eq!(put(&mut levels, side, rank, 15), Added::Kept);
+            assert_eq!(put(&mut levels, side, rank, 1), Added::LevelFull);
+            assert!(!take(&mut levels, side, rank, 1, false));
+            assert_eq!(put(&mut levels, side, rank, 1), Added::Kept);
+            (500..520).for_each(|rank| {
+                put(&mut levels, side, rank, 7);
+            });
+        }
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest_price_are_prices_like_others() {
+        let mut levels = Levels::new(8, 1, 64);
+        levels.open(symbol());
+        let side = SideIndex::of(0, Side::Buy);
+        // More than there is room for: the worst are spilled, down to 0.
+        let prices = (0..20).chain([u32::MAX]);
+        prices.clone().for_each(|price| {
+            put(&mut levels, side, price, 1);
+        });
+        let best = |levels: &Levels| levels.best(0, Side::Buy).map(|(price, _)| price);
+        assert_eq!(best(&levels), Some(Price::from_itch4(u32::MAX)));
+        assert_eq!(levels.order_count(side), 21);
+        take(&mut levels, side, u32::MAX, 1, true);
+        take(&mut levels, side, 0, 1, true);
+        assert_eq!(best(&levels), Some(Price::from_itch4(19)));
+        assert_eq!(levels.order_count(side), 19);
+    }
 
     /// Orders and shares by price, best last.
     type Plain = BTreeMap<u32, (u32, u64)>;
@@ -440,14 +718,15 @@ mod tests {
         ) {
             let mut levels = Levels::new(levels_max, SIDES, orders_max);
             let mut sides = vec![Plain::new(); SIDES];
-            (0..SIDES).for_each(|_| levels.open(Symbol::new("S").expect("a symbol")));
+            (0..SIDES).for_each(|_| levels.open(symbol()));
             for (side, price, add) in steps {
                 let plain = &mut sides[side];
                 let of_side = SideIndex::of(side, Side::Buy);
                 // All orders at a price have the same number of shares, so that any of them may leave.
                 let (of, shares) = (price + 1, u64::from(price + 1));
                 if add {
-                    levels.add(of_side, Rank(price), of);
+                    let added = put(&mut levels, of_side, price, of);
+                    prop_assert!(added != Added::LevelFull);
                     let level = plain.entry(price).or_default();
                     *level = (level.0 + 1, level.1 + shares);
                 } else if let Some(level) = plain.get_mut(&price) {
@@ -455,11 +734,11 @@ mod tests {
                     if level.0 == 0 {
                         plain.remove(&price);
                     }
-                    if levels.reduce(of_side, Rank(price), of, true) {
+                    if take(&mut levels, of_side, price, of, true) {
                         levels.clear(of_side);
                         for (&price, &(orders, _)) in plain.iter() {
                             (0..orders).for_each(|_| {
-                                levels.add(of_side, Rank(price), price + 1);
+                                put(&mut levels, of_side, price, price + 1);
                             });
                         }
                     }
@@ -473,7 +752,7 @@ mod tests {
                     prop_assert_eq!(&kept, &all[..kept.len()]);
                     prop_assert_eq!(kept.is_empty(), all.is_empty());
                     let beyond: u32 = all[kept.len()..].iter().map(|level| level.2).sum();
-                    prop_assert_eq!(levels.spilled[2 * side], beyond);
+                    prop_assert_eq!(levels.sides[2 * side].spilled, beyond);
                     let orders: u32 = all.iter().map(|level| level.2).sum();
                     prop_assert_eq!(levels.order_count(SideIndex::of(side, Side::Buy)), orders);
                 }

@@ -1,29 +1,23 @@
 //! Messages of a packet on their way into the books, some ahead of the one that is applied.
 //!
 //! What a message changes lies where no cache has it as often as not, and to wait for that takes longer than all the rest.
-//! While one message is applied, those behind it are decoded and the memory they will need is asked for, in three steps:
-//! each needs what the one before brought near ([`PrefetchStep`]).
+//! While one message is applied, those behind it are decoded and the memory they will need is asked for, in two steps: the
+//! second needs what the first brought near ([`PrefetchStep`]).
 
 use crate::feed::book::{Books, PrefetchStep};
-use crate::feed::itch50::{ItchError, OrderEvent, each_event};
+use crate::feed::itch50::{Events, OrderEvent};
+use crate::feed::moldudp64::Messages;
 
 /// Messages from one step to the next: in the time they take, memory answers.
 const STEP: usize = 8;
-/// Places of messages between decoding and the books: a power of two with room for three steps.
-const PLACES: usize = 32;
+/// Places of messages between decoding and the books: a power of two with room for two steps.
+const PLACES: usize = 16;
 
-/// A message that was decoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded<'a> {
-    /// Its bytes.
-    pub bytes: &'a [u8],
-    /// What it tells of a displayed order; `None` for any other message of the right length for its type.
-    pub event: Result<Option<OrderEvent>, ItchError>,
-}
-
+/// A message between decoding and the books.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    event: Result<Option<OrderEvent>, ItchError>,
+    event: Option<OrderEvent>,
+    /// Where it lies in its packet.
     start: usize,
     end: usize,
 }
@@ -36,63 +30,57 @@ pub struct Lookahead {
 
 impl Default for Lookahead {
     fn default() -> Lookahead {
-        let place = Place { event: Ok(None), start: 0, end: 0 };
-        Lookahead { places: Box::new([place; PLACES]) }
+        Lookahead { places: Box::new([Place { event: None, start: 0, end: 0 }; PLACES]) }
     }
 }
 
 impl Lookahead {
-    /// Decodes the messages of `blocks`, each behind its length in two bytes, big-endian, and hands them to `apply` in their
-    /// order, together with `books`. What follows the last whole block is left out; the caller has checked that nothing does.
+    /// Hands each of `messages` to `apply` in their order, with `books` and what it tells of a displayed order: `None` for
+    /// what [`decode`](crate::feed::itch50::decode) is to read.
     #[inline]
     pub fn each<'a>(
         &mut self,
-        blocks: &'a [u8],
+        messages: Messages<'a>,
         books: &mut Books,
-        mut apply: impl FnMut(&mut Books, Decoded<'a>),
+        mut apply: impl FnMut(&mut Books, &'a [u8], Option<&OrderEvent>),
     ) {
-        let (mut at, mut count) = (0, 0);
-        each_event(blocks, |bytes, event| {
-            if let Ok(Some(event)) = &event {
-                books.prefetch(event, PrefetchStep::Young);
-            }
-            let start = at + 2;
-            at = start + bytes.len();
-            self.places[count % PLACES] = Place { event, start, end: at };
-            if count >= STEP {
-                self.prefetch(count - STEP, books, PrefetchStep::Old);
-            }
-            if count >= 2 * STEP {
-                self.prefetch(count - 2 * STEP, books, PrefetchStep::Levels);
-            }
-            if count >= 3 * STEP {
-                apply(books, self.decoded(count - 3 * STEP, blocks));
-            }
-            count += 1;
-        });
-        // One alone has nobody to wait with.
-        if count > 1 {
-            (count.saturating_sub(STEP)..count)
-                .for_each(|place| self.prefetch(place, books, PrefetchStep::Old));
-            (count.saturating_sub(2 * STEP)..count)
-                .for_each(|place| self.prefetch(place, books, PrefetchStep::Levels));
+        let packet = messages.packet();
+        let mut events = Events::new(messages);
+        let Some((first, event)) = events.next() else { return };
+        if events.is_over() {
+            // One alone has nobody to wait with.
+            let event = event.as_ref();
+            event.iter().for_each(|event| books.prefetch(event, PrefetchStep::Alone));
+            return apply(books, first, event);
         }
-        for place in count.saturating_sub(3 * STEP)..count {
-            apply(books, self.decoded(place, blocks));
+        let mut events = Events::new(messages);
+        // Messages that were decoded, those whose old orders were asked for, and those that were applied.
+        let (mut decoded, mut asked, mut applied) = (0, 0, 0);
+        loop {
+            if let Some((message, event)) = events.next() {
+                if let Some(event) = &event {
+                    books.prefetch(event, PrefetchStep::First);
+                }
+                let end = events.position();
+                let start = end - message.len();
+                self.places[decoded % PLACES] = Place { event, start, end };
+                decoded += 1;
+                if decoded < applied + PLACES {
+                    continue;
+                }
+            } else if applied == decoded {
+                break;
+            }
+            while asked < decoded.min(applied + STEP) {
+                if let Some(event) = &self.places[asked % PLACES].event {
+                    books.prefetch(event, PrefetchStep::Second);
+                }
+                asked += 1;
+            }
+            let Place { event, start, end } = &self.places[applied % PLACES];
+            apply(books, &packet[*start..*end], event.as_ref());
+            applied += 1;
         }
-    }
-
-    #[inline]
-    fn prefetch(&self, place: usize, books: &Books, step: PrefetchStep) {
-        if let Ok(Some(event)) = &self.places[place % PLACES].event {
-            books.prefetch(event, step);
-        }
-    }
-
-    #[inline]
-    fn decoded<'a>(&self, place: usize, blocks: &'a [u8]) -> Decoded<'a> {
-        let Place { event, start, end } = self.places[place % PLACES];
-        Decoded { bytes: &blocks[start..end], event }
     }
 }
 
@@ -102,10 +90,10 @@ mod tests {
 
     use super::*;
     use crate::feed::book::BooksConfig;
-    use crate::feed::itch50::{WINDOW_BYTES, decode_event, window};
+    use crate::feed::itch50::decode_event;
 
     proptest! {
-        /// Any number of messages, with room behind them or none, each once and in its order.
+        /// Any number of messages, each once and in its order, whatever was in the places before.
         #[test]
         fn every_message_comes_once_in_its_order(
             messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..100),
@@ -121,14 +109,15 @@ mod tests {
             }
             // The beginning of one more, cut.
             blocks.extend(&[0, 5, 1][..cut]);
-            let mut seen = Vec::new();
-            Lookahead::default().each(&blocks, &mut books, |_, decoded| {
-                let mut pad = [0; WINDOW_BYTES];
-                let alone = decode_event(window(decoded.bytes, &mut pad), decoded.bytes.len());
-                assert_eq!(decoded.event.is_ok(), alone.is_ok());
-                seen.push(decoded.bytes.to_vec());
-            });
-            prop_assert_eq!(seen, messages);
+            let mut ahead = Lookahead::default();
+            for _ in 0..2 {
+                let mut seen = Vec::new();
+                ahead.each(Messages::new(&blocks, 0), &mut books, |_, bytes, event| {
+                    assert_eq!(event.is_some(), decode_event(bytes, bytes.len()).is_some());
+                    seen.push(bytes.to_vec());
+                });
+                prop_assert_eq!(&seen, &messages);
+            }
         }
     }
 }

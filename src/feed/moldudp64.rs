@@ -103,17 +103,43 @@ impl Packet<'_> {
 /// The messages of a packet, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages<'a> {
+    packet: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
-    /// The blocks behind the first `skip` messages.
+    /// The messages of the blocks that begin at `at` in `packet`. What follows the last whole block is left out.
     #[inline]
-    pub fn after(mut self, skip: u16) -> &'a [u8] {
+    pub fn new(packet: &'a [u8], at: usize) -> Messages<'a> {
+        Messages { packet, rest: packet.get(at..).unwrap_or_default() }
+    }
+
+    /// Those behind the first `skip`.
+    #[inline]
+    #[must_use]
+    pub fn after(mut self, skip: u16) -> Messages<'a> {
         for _ in 0..skip {
             self.next();
         }
+        self
+    }
+
+    /// The packet.
+    #[inline]
+    pub const fn packet(&self) -> &'a [u8] {
+        self.packet
+    }
+
+    /// The blocks that are left.
+    #[inline]
+    pub const fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// Where in the packet the next block begins.
+    #[inline]
+    pub const fn position(&self) -> usize {
+        self.packet.len() - self.rest.len()
     }
 }
 
@@ -162,7 +188,7 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, MoldError> {
     Ok(match header.count {
         0 => Packet::Heartbeat(header),
         END_OF_SESSION => Packet::EndOfSession(header),
-        _ => Packet::Data(header, Messages { rest: blocks }),
+        _ => Packet::Data(header, Messages::new(bytes, HEADER_BYTES)),
     })
 }
 

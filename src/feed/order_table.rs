@@ -1,13 +1,13 @@
 //! The orders of one channel by reference number: the young in a ring, the old in an open-addressing table.
 //!
-//! Reference numbers grow, and most orders are gone soon after they came. So a new order goes into a small ring at its
+//! Reference numbers grow, and most orders are gone soon after they came. So a new order goes into a ring at its
 //! number, beside the one before it, where all that happens to it soon finds it near; it moves into the large table only
 //! when the ring has come round to its place and it still stands. There the home of a number is a multiplicative hash,
 //! probing is linear and at most half of the slots are taken, so a look-up touches one or two cache lines; a removal shifts
 //! the run behind it back instead of leaving a mark, so the table never decays. Numbers in any other order are as good,
 //! only slower. A slot is 32 bytes; all of them are allocated and touched when the table is made.
 
-use crate::runtime::prefetch;
+use crate::runtime::{large_table, prefetch};
 use crate::types::Side;
 
 /// An order that stands in a book.
@@ -32,9 +32,15 @@ const _: () = assert!(size_of::<Order>() == 32, "two orders share a cache line")
 const EMPTY: Order =
     Order { reference: 0, entry: 0, price: 0, shares: 0, book: 0, side: Side::Buy };
 
-/// Slots of the ring at most, 4 MiB: numbers have gaps, and it should not come round before most orders are gone. Caches
+/// Orders that a table has room for at most.
+pub(super) const ORDERS_MAX: usize = (1 << 28) - 1;
+
+/// Slots of the ring at most, 32 MiB: numbers have gaps, and it should not come round before most orders are gone. Caches
 /// hold the part behind its head in which something happens.
-const YOUNG_SLOTS_MAX: usize = 1 << 17;
+const YOUNG_SLOTS_MAX: usize = 1 << 20;
+
+/// How far ahead of the newest order the ring's lines are asked for: some ten orders.
+const COMING: u64 = 48;
 
 /// Where an order is: in the ring or, beyond its size, in the table. Valid until the table is next changed by `insert` or
 /// `remove`.
@@ -54,7 +60,10 @@ pub(super) enum InsertError {
 pub(super) struct OrderTable {
     /// The ring, then the table.
     slots: Box<[Order]>,
+    /// Slots of the ring, a power of two.
     ring_slots: usize,
+    /// The same less one.
+    ring_mask: usize,
     /// Slots of the table less one: they are a power of two.
     mask: usize,
     /// 64 less the bits of the table's slots.
@@ -73,17 +82,18 @@ const fn low_bits(word: u64) -> usize {
 }
 
 impl OrderTable {
-    /// A table for `count_max` orders: 72 to 144 bytes each, above 524,288 64 to 128.
+    /// A table for `count_max` orders: 96 to 192 bytes each, above 1,048,576 64 to 128 and 32 MiB.
     ///
     /// # Panics
-    /// If `count_max` is 0 or more than 2^28.
+    /// If `count_max` is 0 or more than [`ORDERS_MAX`].
     pub(super) fn new(count_max: usize) -> OrderTable {
-        assert!((1..=1 << 28).contains(&count_max), "a table of 1 to 2^28 orders, not {count_max}");
+        assert!((1..=ORDERS_MAX).contains(&count_max), "room for {count_max} orders");
         let slots = (count_max * 2).next_power_of_two();
-        let ring_slots = slots.div_ceil(8).min(YOUNG_SLOTS_MAX);
+        let ring_slots = (slots / 2).min(YOUNG_SLOTS_MAX);
         OrderTable {
-            slots: vec![EMPTY; ring_slots + slots].into_boxed_slice(),
+            slots: large_table(EMPTY, ring_slots + slots),
             ring_slots,
+            ring_mask: ring_slots - 1,
             mask: slots - 1,
             shift: 64 - slots.trailing_zeros(),
             old_reference_max: 0,
@@ -100,7 +110,7 @@ impl OrderTable {
     /// The place of `reference` in the ring.
     #[inline]
     fn young(&self, reference: u64) -> usize {
-        low_bits(reference) & (self.ring_slots - 1)
+        low_bits(reference) & self.ring_mask
     }
 
     /// The place in the table where the search for `reference` begins.
@@ -134,14 +144,50 @@ impl OrderTable {
 
     /// Asks for what will be looked at in the table to find or enter `reference`: itself if it is not in the ring, or where
     /// the order will go that is in its way. Without a branch: what the ring holds cannot be predicted.
+    /// Returns what is in the ring.
     #[inline]
-    pub(super) fn prefetch_old(&self, reference: u64) {
+    pub(super) fn prefetch_old(&self, reference: u64) -> &Order {
         let young = &self.slots[self.young(reference)];
         let is_old = young.reference > reference;
         let is_in_the_way = (young.reference < reference) & (young.shares > 0);
         let is_needed = usize::from(is_old | is_in_the_way).wrapping_neg();
         let at = self.home(reference.min(young.reference)) & is_needed;
         prefetch(&self.slots, self.ring_slots + at);
+        young
+    }
+
+    /// The slot of the ring where `reference` is or goes, as long as it is young.
+    #[inline]
+    pub(super) fn young_slot(&mut self, reference: u64) -> &mut Order {
+        let at = self.young(reference);
+        &mut self.slots[at]
+    }
+
+    /// Asks for where the orders that come soon will go: their numbers will be little larger than that of one that is new.
+    #[inline]
+    pub(super) fn prefetch_coming(&self, reference: u64) {
+        for ahead in [COMING, COMING + 2, COMING + 4] {
+            prefetch(&self.slots, self.young(reference.wrapping_add(ahead)));
+        }
+    }
+
+    /// Whether an order of this number may be put into its slot of the ring, if that is empty.
+    #[inline]
+    pub(super) fn takes_young(&self, reference: u64) -> bool {
+        (reference > self.old_reference_max) & (self.count < self.count_max)
+    }
+
+    /// What the next order that comes has as its `entry`.
+    #[inline]
+    pub(super) fn next_entry(&self) -> u64 {
+        self.entries
+    }
+
+    /// Counts an order put into its slot of the ring, or taken out of it.
+    #[inline]
+    pub(super) fn note_young(&mut self, came: bool, went: bool) {
+        self.entries += u64::from(came);
+        self.count = self.count.wrapping_add(usize::from(came)).wrapping_sub(usize::from(went));
     }
 
     /// Where `reference` is.
@@ -171,26 +217,32 @@ impl OrderTable {
     #[inline]
     pub(super) fn insert(&mut self, order: Order) -> Result<(), InsertError> {
         assert!(order.shares > 0, "an order without shares is an empty slot");
-        if self.find(order.reference).is_some() {
+        let at = self.young(order.reference);
+        let is_usual = (self.slots[at].shares == 0)
+            & (order.reference > self.old_reference_max)
+            & (self.count < self.count_max);
+        if !is_usual {
+            self.make_place(order.reference, at)?;
+        }
+        let entry = self.entries;
+        self.entries += 1;
+        self.count += 1;
+        self.slots[at] = Order { entry, ..order };
+        Ok(())
+    }
+
+    /// Makes sure that an order may be entered at its place in the ring: the one that is there goes into the table.
+    #[inline(never)]
+    fn make_place(&mut self, reference: u64, at: usize) -> Result<(), InsertError> {
+        if self.find(reference).is_some() {
             return Err(InsertError::Duplicate);
         }
         if self.count >= self.count_max {
             return Err(InsertError::Full);
         }
-        let entry = self.entries;
-        self.entries += 1;
-        self.count += 1;
-        let at = self.young(order.reference);
-        let there = &self.slots[at];
-        if there.shares > 0 {
-            // The one with the larger number is the younger.
-            if there.reference > order.reference {
-                self.retire(Order { entry, ..order });
-                return Ok(());
-            }
-            self.retire(*there);
+        if self.slots[at].shares > 0 {
+            self.retire(self.slots[at]);
         }
-        self.slots[at] = Order { entry, ..order };
         Ok(())
     }
 

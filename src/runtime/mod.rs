@@ -8,6 +8,8 @@ mod clock;
 mod cores;
 mod duty;
 mod idle;
+mod lanes;
+mod large;
 pub mod layout;
 mod lifecycle;
 pub mod memory;
@@ -25,6 +27,8 @@ pub use clock::{Clock, ClockSource, FallbackReason};
 pub use cores::{CORE_COUNT_MAX, CoreSet, Cores, ParseCoreSetError, isolated, siblings, start_on};
 pub use duty::{AgentSlot, Death, DutyCycle, EVERY_MAX, TimeSource};
 pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
+pub use lanes::lanes_equal;
+pub use large::{ask_for_large_pages, table as large_table};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};
 pub use prefetch::prefetch;
 pub use supervisor::{

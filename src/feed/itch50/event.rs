@@ -3,9 +3,9 @@
 //! A table gives for each letter where its fields lie; all are loaded, those a type does not have from anywhere. Which type
 //! comes next cannot be predicted, and a mispredicted branch costs more than all of these loads.
 
+use crate::feed::itch50::Message;
 use crate::feed::itch50::messages::Head;
-use crate::feed::itch50::{ItchError, LENGTHS, Message, refused};
-use crate::feed::moldudp64::split_block;
+use crate::feed::moldudp64::Messages;
 use crate::types::{Price, Side, Symbol};
 
 /// What happens to a displayed order.
@@ -125,163 +125,219 @@ impl OrderEvent {
     }
 }
 
-/// Bytes that [`decode_event`] looks at, whatever the message's length.
-pub const WINDOW_BYTES: usize = 72;
-
-/// The bytes of a message at the start of `bytes` and what follows it, as [`decode_event`] takes them: where they are
-/// or, at the end of a packet, in `pad`.
-#[inline]
-pub fn window<'a>(bytes: &'a [u8], pad: &'a mut [u8; WINDOW_BYTES]) -> &'a [u8; WINDOW_BYTES] {
-    if let Some(window) = bytes.first_chunk() {
-        return window;
-    }
-    pad[..bytes.len()].copy_from_slice(bytes);
-    pad
-}
-
-/// Where the fields of a type lie. Those it does not have lie anywhere.
+/// Where the fields of a type lie. Those it does not have lie anywhere in it.
 #[derive(Clone, Copy)]
 struct Layout {
     length: u8,
-    kind: Option<OrderEventKind>,
+    kind: OrderEventKind,
     second: u8,
     shares: u8,
     price: u8,
+    side: u8,
+    printable: u8,
     is_sided: bool,
     has_printable: bool,
 }
 
-/// By letter. Offsets: sections 1.3 and 1.4.
+/// No message about a displayed order is as long.
+const NEVER: u8 = u8::MAX;
+
+/// By letter; [`NEVER`] of the right length for those that tell nothing of displayed orders. Offsets: sections 1.3 and 1.4.
 const LAYOUTS: [Layout; 256] = {
     let none = Layout {
-        length: 0,
-        kind: None,
+        length: NEVER,
+        kind: OrderEventKind::Add,
         second: 11,
         shares: 11,
         price: 11,
+        side: 11,
+        printable: 11,
         is_sided: false,
         has_printable: false,
     };
-    let mut layouts = [none; 256];
-    let mut letter = 0;
-    while letter < 256 {
-        layouts[letter].length = LENGTHS[letter];
-        letter += 1;
-    }
     let add = Layout {
-        kind: Some(OrderEventKind::Add),
+        kind: OrderEventKind::Add,
         second: 24,
         shares: 20,
         price: 32,
+        side: 19,
         is_sided: true,
         ..none
     };
+    let execute = Layout { kind: OrderEventKind::Execute, second: 23, shares: 19, ..none };
+    let mut layouts = [none; 256];
     layouts[65] = Layout { length: 36, ..add }; // A
     layouts[70] = Layout { length: 40, ..add }; // F
-    layouts[68] = Layout { length: 19, kind: Some(OrderEventKind::Delete), ..none }; // D
-    layouts[88] = Layout { length: 23, kind: Some(OrderEventKind::Cancel), shares: 19, ..none }; // X
-    let execute = Layout { kind: Some(OrderEventKind::Execute), second: 23, shares: 19, ..none };
+    layouts[68] = Layout { length: 19, kind: OrderEventKind::Delete, ..none }; // D
+    layouts[88] = Layout { length: 23, kind: OrderEventKind::Cancel, shares: 19, ..none }; // X
     layouts[69] = Layout { length: 31, ..execute }; // E
     layouts[67] = Layout {
         length: 36,
-        kind: Some(OrderEventKind::ExecuteAtPrice),
+        kind: OrderEventKind::ExecuteAtPrice,
         price: 32,
+        printable: 31,
         has_printable: true,
         ..execute
     }; // C
     layouts[85] = Layout {
         length: 35,
-        kind: Some(OrderEventKind::Replace),
+        kind: OrderEventKind::Replace,
         second: 19,
         shares: 27,
         price: 31,
         ..none
     }; // U
-    layouts[80] = Layout { length: 44, is_sided: true, ..none }; // P
     layouts
 };
 
-#[inline]
-fn word<const N: usize>(window: &[u8; WINDOW_BYTES], at: u8) -> [u8; N] {
-    // The mask changes nothing, and tells the compiler that the bytes are there.
-    let at = usize::from(at & 63);
+/// Bytes of the longest message about a displayed order.
+pub const EVENT_BYTES_MAX: usize = 40;
+/// Bytes from a message's start that are looked at, whatever its length, where there are so many.
+const AHEAD_BYTES: usize = 72;
+
+// No field lies beyond its message, and none so far that the mask in `word` changes where it lies.
+const _: () = {
+    let mut letter = 0;
+    while letter < 256 {
+        let Layout { length, second, shares, price, side, printable, .. } = LAYOUTS[letter];
+        let fits = second + 8 <= length && shares + 4 <= length && price + 4 <= length;
+        let fits = fits && side < length && printable < length && length <= 40 && length > 18;
+        assert!(length == NEVER || fits);
+        letter += 1;
+    }
+};
+
+/// The bytes at `at` of the message that begins at `from` in `window`.
+#[inline(always)]
+fn word<const N: usize, const WINDOW: usize>(
+    window: &[u8; WINDOW],
+    from: usize,
+    at: u8,
+) -> [u8; N] {
+    // Mask and bound change nothing, and tell the compiler that the bytes are there.
+    let at = (from + usize::from(at & 63)).min(WINDOW - N);
     std::array::from_fn(|place| window[at + place])
 }
 
-/// What a message of `length` bytes at the start of `window` tells of a displayed order; `None` for one that tells nothing,
-/// which [`decode`](crate::feed::itch50::decode) reads. About a nanosecond; never panics.
-///
-/// # Errors
-/// An [`ItchError`] for bytes that are no message, as `decode`.
-#[inline]
-pub fn decode_event(
-    window: &[u8; WINDOW_BYTES],
+/// What the message of `length` bytes from `from` on in `window` tells, as [`decode_event`].
+// Inlined by force: its result is taken apart at once, and never stored.
+#[inline(always)]
+fn decode_in<const WINDOW: usize>(
+    window: &[u8; WINDOW],
+    from: usize,
     length: usize,
-) -> Result<Option<OrderEvent>, ItchError> {
-    let letter = window[0];
+) -> Option<OrderEvent> {
+    let [letter] = word(window, from, 0);
     let layout = &LAYOUTS[usize::from(letter)];
-    let side = window[19];
+    let [side] = word(window, from, layout.side);
+    let [printable] = word(window, from, layout.printable);
     let has_side = (side == b'B') | (side == b'S');
-    let is_right =
-        (usize::from(layout.length) == length) & (length != 0) & (!layout.is_sided | has_side);
-    if !is_right {
-        return Err(why(letter, length, side));
-    }
-    let Some(kind) = layout.kind else { return Ok(None) };
-    Ok(Some(OrderEvent {
-        reference: u64::from_be_bytes(word(window, 11)),
-        second: u64::from_be_bytes(word(window, layout.second)),
+    let is_event = (usize::from(layout.length) == length) & (!layout.is_sided | has_side);
+    let event = OrderEvent {
+        reference: u64::from_be_bytes(word(window, from, 11)),
+        second: u64::from_be_bytes(word(window, from, layout.second)),
         // Tracking number and time share the word.
-        time_ns: u64::from_be_bytes(word(window, 3)) & 0xFFFF_FFFF_FFFF,
-        shares: u32::from_be_bytes(word(window, layout.shares)),
-        price: u32::from_be_bytes(word(window, layout.price)),
-        locate: u16::from_be_bytes(word(window, 1)),
-        kind,
+        time_ns: u64::from_be_bytes(word(window, from, 3)) & 0xFFFF_FFFF_FFFF,
+        shares: u32::from_be_bytes(word(window, from, layout.shares)),
+        price: u32::from_be_bytes(word(window, from, layout.price)),
+        locate: u16::from_be_bytes(word(window, from, 1)),
+        kind: layout.kind,
         side: if side == b'S' { Side::Sell } else { Side::Buy },
-        is_printable: !layout.has_printable | (window[31] == b'Y'),
-    }))
+        is_printable: !layout.has_printable | (printable == b'Y'),
+    };
+    is_event.then_some(event)
 }
 
-/// Hands each message of `blocks`, which stand behind their lengths in two bytes, big-endian, to `take` with what it tells,
-/// as [`decode_event`]. What follows the last whole block is left out.
-#[inline]
-pub fn each_event<'a>(
-    blocks: &'a [u8],
-    mut take: impl FnMut(&'a [u8], Result<Option<OrderEvent>, ItchError>),
-) {
-    let mut rest = blocks;
-    // While there is a window's room behind a message, nothing is copied and little is checked.
-    while let Some(chunk) = rest.first_chunk::<{ 2 + WINDOW_BYTES }>() {
-        let [high, low, window @ ..] = chunk;
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let Some((block, after)) = rest.split_at_checked(2 + length) else { return };
-        take(&block[2..], decode_event(window, length));
-        rest = after;
+/// What the message of `length` bytes at the end of `bytes` tells of a displayed order. `None` for one that tells nothing and
+/// for bytes that are no message: [`decode`](crate::feed::itch50::decode) reads the one and says what is wrong with the
+/// other. A few nanoseconds if at least [`EVENT_BYTES_MAX`] bytes are given, the message among them; never panics.
+#[inline(always)]
+pub fn decode_event(bytes: &[u8], length: usize) -> Option<OrderEvent> {
+    // In a packet there always are as many: a header stands before the first message.
+    if let Some(window) = bytes.last_chunk::<EVENT_BYTES_MAX>() {
+        return decode_in(window, EVENT_BYTES_MAX.saturating_sub(length), length);
     }
-    let mut pad = [0; WINDOW_BYTES];
-    while let Some((message, after)) = split_block(rest) {
-        take(message, decode_event(window(message, &mut pad), message.len()));
-        rest = after;
-    }
+    decode_short(bytes, length)
 }
 
 #[cold]
-fn why(letter: u8, length: usize, side: u8) -> ItchError {
-    if length == 0 {
-        ItchError::Empty
-    } else if usize::from(LENGTHS[usize::from(letter)]) == length {
-        ItchError::BadSide(side)
-    } else {
-        refused(letter, length)
+fn decode_short(bytes: &[u8], length: usize) -> Option<OrderEvent> {
+    let mut window = [0; EVENT_BYTES_MAX];
+    window[EVENT_BYTES_MAX - bytes.len()..].copy_from_slice(bytes);
+    decode_in(&window, EVENT_BYTES_MAX.saturating_sub(length), length)
+}
+
+/// Messages, each with what it tells, as [`decode_event`].
+#[derive(Clone, Debug)]
+pub struct Events<'a> {
+    messages: Messages<'a>,
+}
+
+impl<'a> Events<'a> {
+    /// Those of a packet.
+    #[inline]
+    pub const fn new(messages: Messages<'a>) -> Events<'a> {
+        Events { messages }
+    }
+
+    /// Whether none follows.
+    #[inline]
+    pub const fn is_over(&self) -> bool {
+        self.messages.rest().is_empty()
+    }
+
+    /// Where in the packet the last message that came ends.
+    #[inline]
+    pub const fn position(&self) -> usize {
+        self.messages.position()
+    }
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = (&'a [u8], Option<OrderEvent>);
+
+    // Inlined by force, as `decode_in`.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(&'a [u8], Option<OrderEvent>)> {
+        // With enough behind a message's start, less has to be checked: a nanosecond each, without a branch on the type.
+        let ahead = self.messages.rest().first_chunk::<{ 2 + AHEAD_BYTES }>();
+        let message = self.messages.next()?;
+        let event = if let Some([_, _, window @ ..]) = ahead {
+            decode_in(window, 0, message.len())
+        } else {
+            let to_end = &self.messages.packet()[..self.messages.position()];
+            decode_event(to_end, message.len())
+        };
+        Some((message, event))
+    }
+
+    /// What `for_each` and its like are made of: checks less often whether the packet's end is near.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, first: B, mut take: F) -> B {
+        let mut folded = first;
+        let mut rest = self.messages.rest();
+        while let Some([high, low, window @ ..]) = rest.first_chunk::<{ 2 + AHEAD_BYTES }>() {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let Some((block, after)) = rest.split_at_checked(2 + length) else { return folded };
+            folded = take(folded, (&block[2..], decode_in(window, 0, length)));
+            rest = after;
+        }
+        let packet = self.messages.packet();
+        self.messages = Messages::new(packet, packet.len() - rest.len());
+        for item in self {
+            folded = take(folded, item);
+        }
+        folded
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
+    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
     use crate::feed::itch50::{TYPES, decode};
+    use crate::feed::moldudp64::HEADER_BYTES;
 
     /// Bytes that are mostly a message: the right length for the letter, a side where one is looked for.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -299,27 +355,46 @@ mod tests {
         })
     }
 
+    /// What the full decoder reads in `message`.
+    fn expected(message: &[u8]) -> Option<OrderEvent> {
+        decode(message).ok().and_then(|message| OrderEvent::of(&message)).map(blank)
+    }
+
     proptest! {
+        /// With as many bytes before the message as a packet has, with fewer, with none.
         #[test]
-        fn it_reads_what_the_full_decoder_reads(message in bytes(), behind in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let mut all = message.clone();
-            all.extend(&behind);
-            let mut pad = [0x55; WINDOW_BYTES];
-            let window = window(&all, &mut pad);
-            let mut read = decode_event(window, message.len());
-            let plain = decode(&message);
-            let mut expected = plain.map(|message| OrderEvent::of(&message));
-            // Fields that the kind does not have hold anything.
-            for event in [&mut read, &mut expected] {
-                if let Ok(Some(event)) = event {
-                    blank(event);
-                }
+        fn it_reads_what_the_full_decoder_reads(
+            message in bytes(),
+            before in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let all: Vec<u8> = before.into_iter().chain(message.iter().copied()).collect();
+            prop_assert_eq!(decode_event(&all, message.len()).map(blank), expected(&message));
+        }
+
+        /// With any number of messages behind, and so with room behind or none, both ways of going over them.
+        #[test]
+        fn it_reads_each_message_of_a_packet(messages in proptest::collection::vec(bytes(), 0..12)) {
+            let mut packet = vec![0x55; HEADER_BYTES];
+            for message in &messages {
+                packet.extend(u16::try_from(message.len()).expect("short").to_be_bytes());
+                packet.extend(message);
             }
-            prop_assert_eq!(read, expected);
+            let all: Vec<_> = messages.iter().map(|message| (message.as_slice(), expected(message))).collect();
+            let blanked = |(bytes, event): (_, Option<OrderEvent>)| (bytes, event.map(blank));
+            let mut events = Events::new(Messages::new(&packet, HEADER_BYTES));
+            prop_assert_eq!(&events.clone().map(blanked).collect::<Vec<_>>(), &all);
+            let mut one_by_one = Vec::new();
+            for item in events.by_ref() {
+                one_by_one.push(blanked(item));
+            }
+            prop_assert_eq!(&one_by_one, &all);
+            prop_assert!(events.is_over());
+            prop_assert_eq!(events.position(), packet.len());
         }
     }
 
-    fn blank(event: &mut OrderEvent) {
+    /// The same without what its kind does not have: those fields hold anything.
+    fn blank(mut event: OrderEvent) -> OrderEvent {
         use OrderEventKind::{Add, Cancel, Delete, Execute, ExecuteAtPrice, Replace};
         let has = |kinds: &[OrderEventKind]| kinds.contains(&event.kind);
         let (second, shares) = (!has(&[Delete, Cancel]), !has(&[Delete]));
@@ -330,5 +405,6 @@ mod tests {
         event.price *= u32::from(price);
         event.side = if side { event.side } else { Side::Buy };
         event.is_printable |= !printable;
+        event
     }
 }

@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::types::{Price, Side, Symbol, TradingStatus};
 
-pub use event::{OrderEvent, OrderEventKind, WINDOW_BYTES, decode_event, each_event, window};
+pub use event::{EVENT_BYTES_MAX, Events, OrderEvent, OrderEventKind, decode_event};
 pub use messages::{
     AddOrder, BrokenTrade, CapitalRaise, CrossTrade, Head, Imbalance, LuldCollar, Message,
     MwcbDeclineLevel, MwcbStatus, OperationalHalt, OrderCancel, OrderDelete, OrderExecuted,
