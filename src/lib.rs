@@ -12,6 +12,7 @@ pub mod feed;
 pub mod gate;
 pub mod host;
 pub mod journal;
+mod mirror;
 pub mod net;
 pub mod ring;
 pub mod risk;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer: a module may import from its own layer's `within` and from every layer below.
 const VOCABULARY: &[&str] = &["types", "codec"];
-const MECHANISM: &[&str] = &["ring", "gate", "runtime", "telemetry", "net", "transport", "session"];
+const MECHANISM: &[&str] =
+    &["ring", "gate", "runtime", "telemetry", "mirror", "net", "transport", "session"];
 const AGENTS: &[&str] = &["feed", "entry", "risk", "router", "journal", "control"];
 const WIRING: &[&str] = &["config", "host", "topology"];
 const TOP: &[&str] = &["client", "sim", "cmd"];

@@ -228,7 +228,9 @@ fn one_fault_is_one_line() {
     check(
         "stale_after_ms = 3000",
         "stale_after_ms = 3000\nprotocol = \"iex\"\nreorder_packets = 9999",
-        &[r#"g.toml:24: channel.protocol: "iex" is none of "itch50", "iex_deep", "iex_tops""#],
+        &[
+            r#"g.toml:24: channel.protocol: "iex" is none of "itch50", "iex_deep", "iex_tops", "sbe""#,
+        ],
     );
     check(
         "stale_after_ms = 3000",
@@ -255,7 +257,7 @@ fn one_fault_is_one_line() {
         "source = \"multicast\"",
         "source = \"multcast\"",
         &[
-            r#"g.toml:19: channel.source: "multcast" is none of "multicast", "capture", did you mean "multicast"?"#,
+            r#"g.toml:19: channel.source: "multcast" is none of "multicast", "capture", "aeron", did you mean "multicast"?"#,
         ],
     );
     check(
@@ -541,4 +543,113 @@ fn what_is_said_of_market_data_is_in_force() {
     assert_eq!(market_data.stream_with(0), None);
     let own = market_data.stream_with(1101).expect("a stream");
     assert_eq!((own.channel.as_str(), own.stream_id), ("aeron:ipc", 1101));
+}
+
+/// A channel that another gateway's streams are, as `[[channel]]` number 2.
+const CHAINED: &str = r#"
+[[channel]]
+id = 2
+name = "upstream"
+protocol = "sbe"
+source = "aeron"
+aeron_channel = "aeron:udp?endpoint=127.0.0.1:40457"
+aeron_stream_id = 1002
+stale_after_ms = 500
+"#;
+
+#[test]
+fn a_channel_may_be_another_gateway_and_is_printed_as_it_is_read() {
+    let folder = folder();
+    let name = folder.path().join("g.toml").display().to_string();
+    let with_snapshots = format!(
+        "{CHAINED}aeron_snapshot_channel = \"aeron:ipc\"\naeron_snapshot_stream_id = 1103\n"
+    );
+    for (chained, expected) in [(CHAINED, None), (with_snapshots.as_str(), Some(1103))] {
+        let config = Config::from_toml(&name, &format!("{SOUND}{chained}"));
+        let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+        let channel = &config.channels[1];
+        assert_eq!((channel.protocol, channel.stale_after_ms), (Protocol::Sbe, 500));
+        let Source::Aeron { changes, snapshots } = &channel.source else { panic!("a stream") };
+        assert_eq!(changes.channel, "aeron:udp?endpoint=127.0.0.1:40457");
+        assert_eq!(changes.stream_id, 1002, "another channel's stream than our own 1002");
+        assert_eq!(snapshots.as_ref().map(|stream| stream.stream_id), expected);
+        let printed = Config::from_toml(&name, &config.to_toml());
+        assert_eq!(printed.unwrap_or_else(|errors| panic!("{errors}")), config);
+    }
+}
+
+#[test]
+fn what_does_not_go_with_another_gateway_is_told_and_the_other_way_round() {
+    let chained = |from: &str, to: &str, expected: &[&str]| {
+        assert!(CHAINED.contains(from), "{from}");
+        let folder = folder();
+        let text = format!("{SOUND}{}", CHAINED.replacen(from, to, 1));
+        assert_eq!(faults(folder.path(), &text), expected.join("\n"), "{from} → {to}");
+    };
+    let last = "stale_after_ms = 500\n";
+    let with = |rest: &str| format!("{last}{rest}\n");
+    chained(
+        last,
+        &with("line_a = \"239.1.1.1:1\"\nfile = \"x\"\nreorder_us = 1\nglimpse_user = \"x\""),
+        &[
+            "g.toml:63: channel.line_a: does not go with source = \"aeron\"",
+            "g.toml:64: channel.file: does not go with source = \"aeron\"",
+            "g.toml:65: channel.reorder_us: does not go with protocol = \"sbe\"",
+            "g.toml:66: channel.glimpse_user: does not go with protocol = \"sbe\"",
+        ],
+    );
+    chained(
+        "protocol = \"sbe\"\n",
+        "protocol = \"iex_deep\"\n",
+        &["g.toml:59: channel.source: brings nothing but protocol = \"sbe\""],
+    );
+    chained(
+        "protocol = \"sbe\"\n",
+        "",
+        &["g.toml:58: channel.source: brings nothing but protocol = \"sbe\""],
+    );
+    chained(
+        "source = \"aeron\"",
+        "source = \"capture\"\nfile = \"x\"\npace = \"fast\"",
+        &[
+            "g.toml:59: channel.source: does not go with protocol = \"sbe\", which comes from \"aeron\"",
+            "g.toml:62: channel.aeron_channel: does not go with source = \"capture\"",
+            "g.toml:63: channel.aeron_stream_id: does not go with source = \"capture\"",
+        ],
+    );
+    chained("aeron_stream_id = 1002\n", "", &["g.toml:55: channel.aeron_stream_id: is missing"]);
+    chained(
+        "aeron_channel = \"aeron:udp?endpoint=127.0.0.1:40457\"",
+        "aeron_channel = \"127.0.0.1:40457\"",
+        &[
+            "g.toml:60: channel.aeron_channel: \"127.0.0.1:40457\" is no Aeron channel: it begins with aeron:ipc or aeron:udp",
+        ],
+    );
+    chained(
+        last,
+        &with("aeron_snapshot_stream_id = 1103"),
+        &["g.toml:55: channel.aeron_snapshot_channel: is missing"],
+    );
+    chained(
+        last,
+        &with(
+            "aeron_snapshot_channel = \"aeron:udp?endpoint=127.0.0.1:40457\"\naeron_snapshot_stream_id = 1002",
+        ),
+        &[
+            "g.toml:64: channel.aeron_snapshot_stream_id: is the stream of market data: snapshots have one of their own",
+        ],
+    );
+    // What we publish is not what we read.
+    chained(
+        "aeron:udp?endpoint=127.0.0.1:40457",
+        "aeron:ipc",
+        &[
+            "g.toml:61: channel.aeron_stream_id: aeron:ipc stream 1002 is taken: default.toml (built in):N",
+        ],
+    );
+    check(
+        "line_b = \"239.1.1.2:26400\"",
+        "aeron_stream_id = 1",
+        &["g.toml:21: channel.aeron_stream_id: does not go with source = \"multicast\""],
+    );
 }

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::client::book::{Assembly, Difference, MirroredBook, SnapshotOfBook};
 use crate::codec::market_data::{
     AuctionImbalance, MarketData, MarketDataIncrementalRefresh, TopOfBook,
 };
+use crate::mirror::{Assembly, Difference, MirroredBook, SnapshotOfBook};
 use crate::types::{BookState, InstrumentId, TradingStatus};
 
 /// Changes of books that are not known that are kept for a snapshot to be brought up to date with: the oldest goes first.
@@ -171,6 +171,7 @@ impl BookMirror {
         match message {
             MarketData::MarketDataSnapshotFullRefresh(m) => match self.assembly.add(m) {
                 Ok(Some(snapshot)) => {
+                    let snapshot = snapshot.clone();
                     let status = m.security_trading_status;
                     self.note(m.security_id, |entry| {
                         entry.status = entry.status.or(Some(status));

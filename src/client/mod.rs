@@ -38,13 +38,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod book;
 mod market;
 mod mirror;
 mod orders;
 mod strategy;
 
-pub use book::{Difference, Level, MirroredBook, SnapshotOfBook};
+pub use crate::mirror::{Difference, Level, MirroredBook, SnapshotOfBook};
 pub use market::MarketReader;
 pub use mirror::{BookMirror, HISTORY_MESSAGES_MAX, MirrorCounts};
 pub use orders::{NewOrder, OrderSession, SendError, SessionEvent};

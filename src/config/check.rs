@@ -348,11 +348,20 @@ impl Streams {
         }
     }
 
-    /// Takes the streams of all sessions and venues.
+    /// Takes the streams of all sessions, channels and venues: what we publish is not what we read.
     pub(super) fn claim_lists(&mut self, reader: &mut Reader<'_>, lists: &Lists<'_>) {
         for item in &lists.sessions {
             if let Some(session) = &item.value {
                 self.claim(reader, &item.section, "report_stream_id", &session.reports);
+            }
+        }
+        for item in &lists.channels {
+            let source = item.value.as_ref().map(|channel| &channel.source);
+            if let Some(Source::Aeron { changes, snapshots }) = source {
+                self.claim(reader, &item.section, "aeron_stream_id", changes);
+                if let Some(stream) = snapshots {
+                    self.claim(reader, &item.section, "aeron_snapshot_stream_id", stream);
+                }
             }
         }
         for item in &lists.venues {

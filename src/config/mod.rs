@@ -10,6 +10,7 @@ mod print;
 mod reader;
 mod recovery;
 mod sections;
+mod upstream;
 mod values;
 
 use std::collections::BTreeSet;

@@ -14,6 +14,7 @@ use crate::config::sections::{
     Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk, Runtime,
     Session, Source, Telemetry, Venue, Wanted,
 };
+use crate::config::upstream;
 use crate::config::values;
 use crate::config::{Config, REFERENCE_STALE_MS_MIN};
 use crate::net::Timestamps;
@@ -62,10 +63,11 @@ pub(super) const TIMESTAMPS: [(&str, Timestamps); 3] = [
     ("software", Timestamps::Software),
     ("hardware", Timestamps::Hardware),
 ];
-pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
+pub(super) const PROTOCOLS: [(&str, Protocol); 4] = [
     ("itch50", Protocol::Itch50),
     ("iex_deep", Protocol::IexDeep),
     ("iex_tops", Protocol::IexTops),
+    ("sbe", Protocol::Sbe),
 ];
 pub(super) const PACES: [(&str, Pace); 2] = [("recorded", Pace::Recorded), ("fast", Pace::Fast)];
 
@@ -74,6 +76,7 @@ pub(super) const PACES: [(&str, Pace); 2] = [("recorded", Pace::Recorded), ("fas
 enum SourceKind {
     Multicast,
     Capture,
+    Aeron,
 }
 
 /// An entry of a list: where it stands, and what of it could be read.
@@ -348,46 +351,22 @@ fn channel(
     folder: &Path,
     id: Option<u32>,
 ) -> Option<Channel> {
-    const KINDS: [(&str, SourceKind); 2] =
-        [("multicast", SourceKind::Multicast), ("capture", SourceKind::Capture)];
-    const MULTICAST: [&str; 4] = ["line_a", "line_b", "interface", "timestamps"];
-    const CAPTURE: [&str; 2] = ["file", "pace"];
-    const SERVERS: [&str; 2] = ["rerequest", "glimpse"];
     let name = person_name(s, r);
     let protocol = match s.has("protocol") {
         true => s.word(r, "protocol", &PROTOCOLS),
         false => Some(Protocol::Itch50),
     };
     let stale_after_ms = s.integer(r, "stale_after_ms", 1..=HOUR_MS);
-    let source = match s.word(r, "source", &KINDS) {
-        Some(SourceKind::Multicast) => {
-            check::foreign(s, r, &CAPTURE, "source = \"multicast\"");
-            multicast(s, r)
-        }
-        Some(SourceKind::Capture) => {
-            check::foreign(s, r, &MULTICAST, "source = \"capture\"");
-            if protocol == Some(Protocol::Itch50) {
-                check::foreign(s, r, &SERVERS, "source = \"capture\"");
-            }
-            let file = values::path(s, r, "file", folder);
-            let pace = s.word(r, "pace", &PACES);
-            file.zip(pace).map(|(file, pace)| Source::Capture { file, pace })
-        }
-        None => {
-            check::allow(s, r, MULTICAST.iter().chain(&CAPTURE));
-            None
-        }
-    };
+    let source = source(s, r, folder, protocol);
     let own = match protocol {
         Some(Protocol::Itch50) => itch_keys(s, r, folder),
         Some(Protocol::IexDeep | Protocol::IexTops) => {
             check::foreign(s, r, &recovery::ITCH_KEYS, "a protocol of IEX");
-            Some(ItchKeys {
-                utc_offset_minutes: 0,
-                reorder: recovery::NO_REORDER,
-                rerequest: None,
-                glimpse: None,
-            })
+            Some(NO_ITCH_KEYS)
+        }
+        Some(Protocol::Sbe) => {
+            check::foreign(s, r, &recovery::ITCH_KEYS, "protocol = \"sbe\"");
+            Some(NO_ITCH_KEYS)
         }
         None => {
             check::allow(s, r, recovery::ITCH_KEYS.iter());
@@ -418,6 +397,14 @@ struct ItchKeys {
     glimpse: Option<Glimpse>,
 }
 
+/// Of a channel that has none of them.
+const NO_ITCH_KEYS: ItchKeys = ItchKeys {
+    utc_offset_minutes: 0,
+    reorder: recovery::NO_REORDER,
+    rerequest: None,
+    glimpse: None,
+};
+
 fn itch_keys(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<ItchKeys> {
     let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
     let reorder = recovery::reorder(s, r);
@@ -429,6 +416,53 @@ fn itch_keys(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<I
         rerequest: rerequest?,
         glimpse: glimpse?,
     })
+}
+
+/// Where a channel comes from.
+fn source(
+    s: &mut Section<'_>,
+    r: &mut Reader<'_>,
+    folder: &Path,
+    protocol: Option<Protocol>,
+) -> Option<Source> {
+    const KINDS: [(&str, SourceKind); 3] = [
+        ("multicast", SourceKind::Multicast),
+        ("capture", SourceKind::Capture),
+        ("aeron", SourceKind::Aeron),
+    ];
+    const MULTICAST: [&str; 4] = ["line_a", "line_b", "interface", "timestamps"];
+    const CAPTURE: [&str; 2] = ["file", "pace"];
+    const SERVERS: [&str; 2] = ["rerequest", "glimpse"];
+    let kind = s.word(r, "source", &KINDS);
+    if let Some(kind) = kind {
+        upstream::check(s, r, protocol, matches!(kind, SourceKind::Aeron));
+    }
+    match kind {
+        Some(SourceKind::Multicast) => {
+            check::foreign(s, r, &CAPTURE, "source = \"multicast\"");
+            upstream::refuse_keys(s, r, "source = \"multicast\"");
+            multicast(s, r)
+        }
+        Some(SourceKind::Capture) => {
+            check::foreign(s, r, &MULTICAST, "source = \"capture\"");
+            upstream::refuse_keys(s, r, "source = \"capture\"");
+            if protocol == Some(Protocol::Itch50) {
+                check::foreign(s, r, &SERVERS, "source = \"capture\"");
+            }
+            let file = values::path(s, r, "file", folder);
+            let pace = s.word(r, "pace", &PACES);
+            file.zip(pace).map(|(file, pace)| Source::Capture { file, pace })
+        }
+        Some(SourceKind::Aeron) => {
+            check::foreign(s, r, &MULTICAST, "source = \"aeron\"");
+            check::foreign(s, r, &CAPTURE, "source = \"aeron\"");
+            upstream::source(s, r)
+        }
+        None => {
+            check::allow(s, r, MULTICAST.iter().chain(&CAPTURE).chain(&upstream::KEYS));
+            None
+        }
+    }
 }
 
 fn multicast(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Source> {

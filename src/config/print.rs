@@ -169,6 +169,13 @@ fn channel(page: &mut Page, channel: &Channel) {
             page.text("file", file.display());
             page.word("pace", *pace, &PACES);
         }
+        Source::Aeron { changes, snapshots } => {
+            page.text("source", "aeron");
+            page.stream("aeron_", changes);
+            if let Some(snapshots) = snapshots {
+                page.stream("aeron_snapshot_", snapshots);
+            }
+        }
     }
     page.raw("stale_after_ms", channel.stale_after_ms);
     if channel.protocol == Protocol::Itch50 {

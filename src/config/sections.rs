@@ -239,6 +239,13 @@ pub enum Source {
         /// How fast it is read.
         pace: Pace,
     },
+    /// Streams of another gateway; only for SBE, which comes from nowhere else.
+    Aeron {
+        /// Its market data.
+        changes: Stream,
+        /// Its snapshots; never the same stream.
+        snapshots: Option<Stream>,
+    },
 }
 
 /// What a channel's packets are.
@@ -250,6 +257,8 @@ pub enum Protocol {
     IexDeep,
     /// IEX TOPS 1.6 over IEX-TP.
     IexTops,
+    /// The market data that another gateway publishes.
+    Sbe,
 }
 
 /// `[[channel]]`: a market data feed.

@@ -54,7 +54,7 @@ fn every_key_is_explained_and_every_explained_key_is_known() {
         Vec::<&String>::new(),
         "not explained"
     );
-    assert_eq!((config.sessions.len(), config.channels.len(), config.venues.len()), (1, 2, 1));
+    assert_eq!((config.sessions.len(), config.channels.len(), config.venues.len()), (1, 3, 1));
 }
 
 #[test]

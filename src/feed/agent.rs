@@ -1,5 +1,6 @@
 //! The agent `feed`: polls its packet source, keeps books, tells risk and strategies what changed.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use crate::codec::journal::FeedStatus;
@@ -13,9 +14,10 @@ use crate::feed::out::{Instrument, Out, OutCounts, Sink};
 use crate::feed::publish::{Listing, MarketDataStreams, Publisher};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::reference::References;
+use crate::feed::sbe::SbeChannel;
 use crate::feed::snapshot::{BookSnapshot, BooksSnapshot};
 use crate::feed::tally::Tally;
-use crate::net::{Datagram, DatagramHandler, PacketSource, Polled, RecoveryLink};
+use crate::net::{Datagram, DatagramHandler, PacketSource, Polled, PublisherChange, RecoveryLink};
 use crate::ring::Producer;
 use crate::runtime::{Agent, Clock, Fatal};
 use crate::telemetry::{LinkGauge, Registry};
@@ -31,7 +33,7 @@ pub struct ChannelConfig {
     pub id: ChannelId,
     /// Its protocol, and how it is kept.
     pub settings: ProtocolSettings,
-    /// UTC of the exchange's midnight, from which the times in messages of ITCH count; those of IEX are UTC.
+    /// UTC of the exchange's midnight, from which the times in messages of ITCH count; those of all others are UTC.
     pub midnight: UtcNanos,
 }
 
@@ -95,7 +97,7 @@ struct ChannelSlot {
     id: ChannelId,
     /// What the times of its messages count from.
     epoch: UtcNanos,
-    /// Time of the last message, for a stream of IEX: a new session may begin with none.
+    /// Time of the last message, for a stream whose messages do not all have one.
     last: UtcNanos,
     channel: AnyChannel,
     /// The book at place `n` belongs to the instrument at place `first + n`.
@@ -215,7 +217,7 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     /// `recoveries`, in the order of the configuration. Allocates.
     ///
     /// # Panics
-    /// If there are not as many as channels, one of IEX has a server, or as [`Channel::with_recovery`].
+    /// If there are not as many as channels, one that is not of ITCH has a server, or as [`Channel::with_recovery`].
     #[must_use]
     pub fn with_recovery(mut self, recoveries: Vec<ChannelRecovery>) -> FeedAgent<S, O> {
         assert_eq!(recoveries.len(), self.core.channels.len(), "one for each channel");
@@ -242,6 +244,11 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     /// Each channel of IEX with its books and what it took in, in the order of the configuration.
     pub fn iex_channels(&self) -> impl Iterator<Item = (ChannelId, &IexChannel)> {
         self.core.channels.iter().filter_map(|slot| Some((slot.id, slot.channel.iex()?)))
+    }
+
+    /// Each channel that is another gateway's market data, in the order of the configuration.
+    pub fn sbe_channels(&self) -> impl Iterator<Item = (ChannelId, &SbeChannel)> {
+        self.core.channels.iter().filter_map(|slot| Some((slot.id, slot.channel.sbe()?)))
     }
 
     /// The digest of the books of all channels: see [`BookDigest`](crate::feed::BookDigest). Sorts a copy of all orders.
@@ -305,7 +312,7 @@ fn slot(
         id: channel.id,
         epoch: match channel.settings {
             ProtocolSettings::Itch(_) => channel.midnight,
-            ProtocolSettings::Iex(_) => UtcNanos(0),
+            ProtocolSettings::Iex(_) | ProtocolSettings::Sbe(_) => UtcNanos(0),
         },
         last: UtcNanos(0),
         channel: AnyChannel::new(&channel.settings, &symbols),
@@ -351,7 +358,7 @@ impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
             Ok(Polled::Got(count)) => work += usize::try_from(count).unwrap_or(usize::MAX),
             Ok(Polled::Idle) => {}
             Ok(Polled::End) => self.is_over = true,
-            Err(_) => return Err(Fatal::NetworkFailed),
+            Err(error) => return Err(fatal_of(&error)),
         }
         work += self.core.recover(now);
         // Before the states are looked at, so that a change is told once.
@@ -369,6 +376,15 @@ impl<S: PacketSource, O: Outbound> Agent for FeedAgent<S, O> {
         self.tell_tally();
         // Whoever gave the cell gave it to one agent; a second value would be a second closing, which changes nothing.
         let _ = self.snapshot.set(self.core.snapshot());
+    }
+}
+
+/// What ends the agent where a source fails: only a stream can be not connected any more.
+#[cold]
+fn fatal_of(error: &io::Error) -> Fatal {
+    match error.kind() == io::ErrorKind::NotConnected {
+        true => Fatal::TransportDown,
+        false => Fatal::NetworkFailed,
     }
 }
 
@@ -397,7 +413,25 @@ impl<O: Outbound> DatagramHandler for Core<O> {
                 let time = slot.last;
                 self.out.tell_touched(channel.books(), first, id, time, ingress);
             }
+            AnyChannel::Sbe(channel) => {
+                channel.on_message(datagram.line, datagram.payload, self.now, &mut sink);
+                if sink.time() != UtcNanos(0) {
+                    slot.last = sink.time();
+                }
+                let time = slot.last;
+                self.out.tell_touched(channel.books(), first, id, time, ingress);
+            }
         }
+    }
+
+    #[cold]
+    fn on_publisher(&mut self, channel: ChannelId, line: u8, change: PublisherChange) {
+        let ingress = self.clock.now();
+        let Some(slot) = self.channels.iter_mut().find(|slot| slot.id == channel) else { return };
+        let AnyChannel::Sbe(channel) = &mut slot.channel else { return };
+        let mut sink = Sink::new(&mut self.out, slot.first, slot.count, slot.epoch);
+        channel.on_publisher(line, change, &mut sink);
+        self.out.tell_touched(channel.books(), slot.first, slot.id, slot.last, ingress);
     }
 }
 

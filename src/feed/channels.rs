@@ -5,6 +5,7 @@ use crate::feed::book::{self, BookIndex};
 use crate::feed::channel::{Channel, ChannelSettings};
 use crate::feed::iex::{IexChannel, IexSettings, books};
 use crate::feed::recovery::RecoverySettings;
+use crate::feed::sbe::{self, SbeChannel, SbeSettings};
 use crate::feed::snapshot::ChannelSnapshot;
 use crate::feed::view::AnyBooks;
 use crate::types::{ChannelId, FeedState, Nanos, SessionPhase, Symbol};
@@ -16,6 +17,8 @@ pub enum ProtocolSettings {
     Itch(ChannelSettings),
     /// DEEP 1.0 or TOPS 1.6 over IEX-TP.
     Iex(IexSettings),
+    /// Another gateway's market data.
+    Sbe(SbeSettings),
 }
 
 impl From<ChannelSettings> for ProtocolSettings {
@@ -30,6 +33,12 @@ impl From<IexSettings> for ProtocolSettings {
     }
 }
 
+impl From<SbeSettings> for ProtocolSettings {
+    fn from(settings: SbeSettings) -> ProtocolSettings {
+        ProtocolSettings::Sbe(settings)
+    }
+}
+
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
@@ -38,29 +47,32 @@ impl From<IexSettings> for ProtocolSettings {
 pub(super) enum AnyChannel {
     Itch(Channel),
     Iex(IexChannel),
+    Sbe(SbeChannel),
 }
 
 impl AnyChannel {
     /// # Panics
-    /// As [`Channel::new`] and [`IexChannel::new`].
+    /// As [`Channel::new`], [`IexChannel::new`] and [`SbeChannel::new`].
     pub(super) fn new(settings: &ProtocolSettings, symbols: &[Symbol]) -> AnyChannel {
         match settings {
             ProtocolSettings::Itch(settings) => AnyChannel::Itch(Channel::new(settings, symbols)),
             ProtocolSettings::Iex(settings) => AnyChannel::Iex(IexChannel::new(settings, symbols)),
+            ProtocolSettings::Sbe(settings) => AnyChannel::Sbe(SbeChannel::new(settings, symbols)),
         }
     }
 
-    /// The same, recovering what it lost. A stream of IEX takes its lines as they come and has no server.
+    /// The same, recovering what it lost. A stream of IEX takes its lines as they come and has no server; another gateway sends
+    /// its snapshots unasked.
     ///
     /// # Panics
-    /// As [`Channel::with_recovery`], or if there is a server for a stream of IEX.
+    /// As [`Channel::with_recovery`], or if there is a server for another protocol.
     pub(super) fn with_recovery(self, ordering: Ordering, settings: &RecoverySettings) -> Self {
         match self {
             AnyChannel::Itch(channel) => {
                 AnyChannel::Itch(channel.with_recovery(ordering, settings))
             }
-            AnyChannel::Iex(_) => {
-                assert!(!settings.has_server(), "a stream of IEX is not recovered");
+            AnyChannel::Iex(_) | AnyChannel::Sbe(_) => {
+                assert!(!settings.has_server(), "only a channel of ITCH has servers");
                 self
             }
         }
@@ -69,14 +81,21 @@ impl AnyChannel {
     pub(super) const fn itch(&self) -> Option<&Channel> {
         match self {
             AnyChannel::Itch(channel) => Some(channel),
-            AnyChannel::Iex(_) => None,
+            AnyChannel::Iex(_) | AnyChannel::Sbe(_) => None,
         }
     }
 
     pub(super) const fn iex(&self) -> Option<&IexChannel> {
         match self {
-            AnyChannel::Itch(_) => None,
             AnyChannel::Iex(channel) => Some(channel),
+            AnyChannel::Itch(_) | AnyChannel::Sbe(_) => None,
+        }
+    }
+
+    pub(super) const fn sbe(&self) -> Option<&SbeChannel> {
+        match self {
+            AnyChannel::Sbe(channel) => Some(channel),
+            AnyChannel::Itch(_) | AnyChannel::Iex(_) => None,
         }
     }
 
@@ -85,6 +104,7 @@ impl AnyChannel {
         match self {
             AnyChannel::Itch(channel) => AnyBooks::Itch(channel.view()),
             AnyChannel::Iex(channel) => AnyBooks::Iex(channel.books()),
+            AnyChannel::Sbe(channel) => AnyBooks::Sbe(channel.books()),
         }
     }
 
@@ -93,6 +113,7 @@ impl AnyChannel {
         let count = match self {
             AnyChannel::Itch(channel) => channel.books().indices().count(),
             AnyChannel::Iex(channel) => channel.books().indices().count(),
+            AnyChannel::Sbe(channel) => channel.books().indices().count(),
         };
         (0..u16::try_from(count).unwrap_or(u16::MAX)).map(BookIndex)
     }
@@ -103,6 +124,7 @@ impl AnyChannel {
         match self {
             AnyChannel::Itch(channel) => channel.check(now),
             AnyChannel::Iex(channel) => channel.check(now),
+            AnyChannel::Sbe(channel) => channel.check(now),
         }
     }
 
@@ -111,6 +133,7 @@ impl AnyChannel {
         match self {
             AnyChannel::Itch(channel) => channel.arbiter().state(),
             AnyChannel::Iex(channel) => channel.sequence().state(),
+            AnyChannel::Sbe(channel) => channel.upstream().state(),
         }
     }
 
@@ -123,6 +146,7 @@ impl AnyChannel {
                 (market.phase(), market.breached_level())
             }
             AnyChannel::Iex(channel) => (channel.phase(), 0),
+            AnyChannel::Sbe(channel) => channel.session(),
         }
     }
 
@@ -131,7 +155,7 @@ impl AnyChannel {
     pub(super) fn is_in_want(&self) -> bool {
         match self {
             AnyChannel::Itch(channel) => channel.waits() || channel.is_recovery_due(),
-            AnyChannel::Iex(_) => false,
+            AnyChannel::Iex(_) | AnyChannel::Sbe(_) => false,
         }
     }
 
@@ -159,6 +183,17 @@ impl AnyChannel {
                     errors: counts.refused_packets() + counts.message_errors + misfits(channel),
                 }
             }
+            AnyChannel::Sbe(channel) => {
+                let (upstream, counts) = (channel.upstream(), channel.counts());
+                ChannelSnapshot {
+                    id,
+                    state: upstream.state(),
+                    next_sequence: upstream.next().unwrap_or(0),
+                    gaps: upstream.counts().gaps,
+                    messages: counts.messages,
+                    errors: counts.message_errors + channel.books().counts().misfits,
+                }
+            }
         }
     }
 }
@@ -169,13 +204,16 @@ pub(super) const fn misfits(channel: &IexChannel) -> u64 {
     counts.overflows + counts.books_full
 }
 
-/// The digest of all books: of ITCH's where there are no others, of IEX's where there are no others, else a mixture of both.
+/// The digest of all books: that of one protocol's where there are no others, else a mixture of those of each.
 pub(super) fn digest_of<'a>(channels: impl Iterator<Item = &'a AnyChannel> + Clone) -> u64 {
     let itch = || channels.clone().filter_map(AnyChannel::itch).map(Channel::books);
     let iex = || channels.clone().filter_map(AnyChannel::iex).map(IexChannel::books);
-    match (itch().next(), iex().next()) {
-        (_, None) => book::digest_of(itch()),
-        (None, Some(_)) => books::digest_of(iex()),
-        (Some(_), Some(_)) => book::digest_of(itch()).rotate_left(1) ^ books::digest_of(iex()),
-    }
+    let sbe = || channels.clone().filter_map(AnyChannel::sbe).map(SbeChannel::books);
+    let digests = [
+        itch().next().map(|_| book::digest_of(itch())),
+        iex().next().map(|_| books::digest_of(iex())),
+        sbe().next().map(|_| sbe::books::digest_of(sbe())),
+    ];
+    let all = digests.into_iter().flatten();
+    all.reduce(|all, next| all.rotate_left(1) ^ next).unwrap_or_else(|| book::digest_of(itch()))
 }

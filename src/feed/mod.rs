@@ -30,6 +30,7 @@ pub mod market_state;
 pub mod moldudp64;
 pub mod recovery;
 pub mod rerequest;
+pub mod sbe;
 pub mod soupbintcp;
 pub mod window;
 

@@ -2,7 +2,7 @@
 
 use crate::codec::journal::ReferencePrice;
 use crate::codec::market_data::{
-    AuctionImbalance, AuctionResult, SecurityStatus, Trade, TradeBreak,
+    AuctionImbalance, AuctionResult, ConflationNotice, SecurityStatus, Trade, TradeBreak,
 };
 use crate::feed::agent::InstrumentConfig;
 use crate::feed::book::{Best, BookIndex, Books, Effect, Execution, Refusal};
@@ -13,6 +13,7 @@ use crate::feed::itch50::{Message, OrderEvent};
 use crate::feed::market_state::{Auction, Cross, MarketChange, MarketState, tick_of};
 use crate::feed::publish::Publisher;
 use crate::feed::reference::References;
+use crate::feed::sbe::SbeSink;
 use crate::feed::view::BookView;
 use crate::transport::Outbound;
 use crate::types::{
@@ -407,6 +408,68 @@ impl<O: Outbound> IexSink for Sink<'_, O> {
     }
 
     fn on_clear(&mut self, _: &iex::Books) {
+        for place in self.first..self.first + self.count {
+            self.out.touch(place);
+        }
+    }
+}
+
+impl<O: Outbound> SbeSink for Sink<'_, O> {
+    #[inline]
+    fn on_book(&mut self, book: BookIndex, time: UtcNanos) {
+        self.last_ns = time.0;
+        self.touch(book);
+    }
+
+    #[inline]
+    fn on_trade(&mut self, book: BookIndex, trade: &Trade) {
+        self.last_ns = trade.transact_time.0;
+        let Trade { last_px, last_qty, aggressor_side, trade_id, .. } = *trade;
+        self.trade(book, last_px, last_qty, aggressor_side, trade_id);
+    }
+
+    fn on_status(&mut self, book: BookIndex, status: &SecurityStatus) {
+        self.last_ns = status.transact_time.0;
+        let SecurityStatus { security_trading_status, short_sale_restriction, halt_reason, .. } =
+            *status;
+        self.status(book, security_trading_status, short_sale_restriction, halt_reason);
+    }
+
+    // What the other gateway says is passed on under this one's number of the instrument.
+
+    fn on_auction(&mut self, book: BookIndex, auction: &AuctionImbalance) {
+        self.last_ns = auction.transact_time.0;
+        let Some(place) = self.place(book) else { return };
+        let security_id = self.out.instruments[place].config.id;
+        self.out.publisher.auction(place, AuctionImbalance { rpt_seq: 0, security_id, ..*auction });
+        self.out.touch(place);
+    }
+
+    fn on_result(&mut self, book: BookIndex, result: &AuctionResult) {
+        self.last_ns = result.transact_time.0;
+        let Some(place) = self.place(book) else { return };
+        let security_id = self.out.instruments[place].config.id;
+        self.out.publisher.forget_auction(place);
+        let numbered = |rpt_seq| AuctionResult { rpt_seq, security_id, ..*result };
+        self.out.publisher.event(place, numbered);
+    }
+
+    fn on_break(&mut self, book: BookIndex, broken: &TradeBreak) {
+        self.last_ns = broken.transact_time.0;
+        let Some(place) = self.place(book) else { return };
+        let security_id = self.out.instruments[place].config.id;
+        let numbered = |rpt_seq| TradeBreak { rpt_seq, security_id, ..*broken };
+        self.out.publisher.event(place, numbered);
+    }
+
+    #[cold]
+    fn on_left_out(&mut self, book: BookIndex, notice: &ConflationNotice) {
+        if let Some(place) = self.place(book) {
+            self.out.publisher.left_out(place, notice.conflated_count, notice.dropped_trade_count);
+        }
+    }
+
+    fn on_clear(&mut self) {
         for place in self.first..self.first + self.count {
             self.out.touch(place);
         }

@@ -45,6 +45,7 @@ impl BookSnapshot {
         let (symbol, orders) = match books {
             AnyBooks::Itch(view) => (view.books.symbol(index), view.books.order_count(index)),
             AnyBooks::Iex(books) => (books.symbol(index), 0),
+            AnyBooks::Sbe(books) => (books.symbol(index), 0),
         };
         BookSnapshot {
             symbol,

@@ -9,6 +9,7 @@ use crate::feed::line::LineCounts;
 use crate::feed::market_state::MarketCounts;
 use crate::feed::out::OutCounts;
 use crate::feed::recovery::RecoveryCounts;
+use crate::feed::sbe::SbeChannel;
 use crate::telemetry::{Counter, Registry};
 use crate::types::FeedState;
 
@@ -109,6 +110,42 @@ impl MisfitTally {
     }
 }
 
+/// What only other gateways have.
+#[derive(Debug)]
+struct UpstreamTally {
+    conflated: Counter,
+    dropped: Counter,
+    foreign: Counter,
+    installed: Counter,
+    differed: Counter,
+    unnamed: Counter,
+}
+
+impl UpstreamTally {
+    fn new(registry: &Registry) -> UpstreamTally {
+        UpstreamTally {
+            conflated: registry.counter("feed_upstream_conflated_count"),
+            dropped: registry.counter("feed_upstream_dropped_count"),
+            foreign: registry.counter("feed_upstream_foreign_count"),
+            installed: registry.counter("feed_upstream_snapshot_count"),
+            differed: registry.counter("feed_upstream_snapshot_differed_count"),
+            unnamed: registry.counter("feed_upstream_unnamed_count"),
+        }
+    }
+
+    fn set<'a>(&self, channels: impl Iterator<Item = &'a SbeChannel> + Clone) {
+        let total = |number: fn(&SbeChannel) -> u64| -> u64 {
+            channels.clone().map(number).fold(0, u64::saturating_add)
+        };
+        self.conflated.set(total(|c| c.counts().conflated));
+        self.dropped.set(total(|c| c.counts().dropped_trades));
+        self.foreign.set(total(|c| c.upstream().counts().foreign));
+        self.installed.set(total(|c| c.books().counts().installed));
+        self.differed.set(total(|c| c.books().counts().differed));
+        self.unnamed.set(total(|c| u64::try_from(c.books().unnamed_count()).unwrap_or(u64::MAX)));
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Tally {
     packets: Counter,
@@ -130,6 +167,7 @@ pub(super) struct Tally {
     overflows: Counter,
     lines: [LineTally; 2],
     recovery: RecoveryTally,
+    upstream: UpstreamTally,
     duplicates: Counter,
     session_changes: Counter,
     unknown_channels: Counter,
@@ -180,6 +218,7 @@ impl Tally {
                 },
             ],
             recovery: RecoveryTally::new(registry),
+            upstream: UpstreamTally::new(registry),
             duplicates: registry.counter("feed_duplicate_count"),
             session_changes: registry.counter("feed_session_change_count"),
             unknown_channels: registry.counter("feed_unknown_channel_count"),
@@ -200,25 +239,55 @@ impl Tally {
     ) {
         let itch = channels.clone().filter_map(AnyChannel::itch);
         let iex = channels.clone().filter_map(AnyChannel::iex);
-        let total = |of_itch: fn(&Channel) -> u64, of_iex: fn(&IexChannel) -> u64| -> u64 {
-            itch.clone().map(of_itch).chain(iex.clone().map(of_iex)).fold(0, u64::saturating_add)
+        let sbe = channels.clone().filter_map(AnyChannel::sbe);
+        let total = |of_itch: fn(&Channel) -> u64,
+                     of_iex: fn(&IexChannel) -> u64,
+                     of_sbe: fn(&SbeChannel) -> u64| {
+            let others = iex.clone().map(of_iex).chain(sbe.clone().map(of_sbe));
+            itch.clone().map(of_itch).chain(others).fold(0, u64::saturating_add)
         };
-        self.packets.set(total(|c| c.counts().packets, |c| c.counts().packets));
-        self.messages.set(total(|c| c.counts().messages, |c| c.counts().messages));
-        self.packet_errors
-            .set(total(|c| c.counts().packet_errors, |c| c.counts().refused_packets()));
-        self.message_errors
-            .set(total(|c| c.counts().message_errors, |c| c.counts().message_errors));
-        self.misfits.set(total(|c| c.counts().misfits, misfits));
-        self.gaps.set(total(|c| c.arbiter().counts().gaps, |c| c.sequence().counts().gaps));
-        self.missing
-            .set(total(|c| c.arbiter().counts().missing, |c| c.sequence().counts().missing));
-        self.duplicates
-            .set(total(|c| c.arbiter().counts().duplicates, |c| c.sequence().counts().duplicates));
+        self.packets.set(total(
+            |c| c.counts().packets,
+            |c| c.counts().packets,
+            |c| c.counts().packets,
+        ));
+        self.messages.set(total(
+            |c| c.counts().messages,
+            |c| c.counts().messages,
+            |c| c.counts().messages,
+        ));
+        self.packet_errors.set(total(
+            |c| c.counts().packet_errors,
+            |c| c.counts().refused_packets(),
+            |_| 0,
+        ));
+        self.message_errors.set(total(
+            |c| c.counts().message_errors,
+            |c| c.counts().message_errors,
+            |c| c.counts().message_errors,
+        ));
+        self.misfits.set(total(|c| c.counts().misfits, misfits, |c| c.books().counts().misfits));
+        self.gaps.set(total(
+            |c| c.arbiter().counts().gaps,
+            |c| c.sequence().counts().gaps,
+            |c| c.upstream().counts().gaps,
+        ));
+        self.missing.set(total(
+            |c| c.arbiter().counts().missing,
+            |c| c.sequence().counts().missing,
+            |c| c.upstream().counts().missing,
+        ));
+        self.duplicates.set(total(
+            |c| c.arbiter().counts().duplicates,
+            |c| c.sequence().counts().duplicates,
+            |c| c.upstream().counts().repeated,
+        ));
         self.session_changes.set(total(
             |c| c.arbiter().counts().session_changes,
             |c| c.sequence().counts().session_changes,
+            |c| c.upstream().counts().publisher_changes,
         ));
+        self.upstream.set(sbe.clone());
         self.unknown_channels.set(unknown_channels);
         self.drops.set(drops);
         let current = channels.filter(|c| c.state() == FeedState::Current).count();

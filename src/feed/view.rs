@@ -5,6 +5,7 @@
 use crate::feed::book::{Best, BookIndex, Books};
 use crate::feed::iex;
 use crate::feed::market_state::MarketState;
+use crate::feed::sbe;
 use crate::types::{Price, Side, TradingStatus};
 
 /// What is told of books, whatever they are made of.
@@ -122,11 +123,54 @@ impl BookView for iex::Books {
     }
 }
 
+impl BookView for sbe::Books {
+    #[inline]
+    fn best(&self, book: BookIndex) -> Best {
+        sbe::Books::best(self, book)
+    }
+
+    #[inline]
+    fn is_stale(&self, book: BookIndex) -> bool {
+        sbe::Books::is_stale(self, book)
+    }
+
+    #[inline]
+    fn is_in_transition(&self, book: BookIndex) -> bool {
+        sbe::Books::is_in_transition(self, book)
+    }
+
+    /// The other gateway counts what is crossed.
+    #[inline]
+    fn is_continuous(&self, _: BookIndex) -> bool {
+        false
+    }
+
+    #[inline]
+    fn status(&self, book: BookIndex) -> TradingStatus {
+        sbe::Books::status(self, book)
+    }
+
+    #[inline]
+    fn each_level(
+        &self,
+        book: BookIndex,
+        side: Side,
+        depth: usize,
+        mut each: impl FnMut(Price, u64, u32),
+    ) {
+        if !self.is_in_transition(book) {
+            let levels = self.levels(book, side).take(depth);
+            levels.for_each(|(price, shares, orders)| each(price, shares, orders));
+        }
+    }
+}
+
 /// The books of one channel.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AnyBooks<'a> {
     Itch(ItchBooks<'a>),
     Iex(&'a iex::Books),
+    Sbe(&'a sbe::Books),
 }
 
 impl BookView for AnyBooks<'_> {
@@ -135,6 +179,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(books) => books.best(book),
             AnyBooks::Iex(books) => books.best(book),
+            AnyBooks::Sbe(books) => books.best(book),
         }
     }
 
@@ -143,6 +188,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(books) => books.is_stale(book),
             AnyBooks::Iex(books) => books.is_stale(book),
+            AnyBooks::Sbe(books) => books.is_stale(book),
         }
     }
 
@@ -151,6 +197,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(_) => false,
             AnyBooks::Iex(books) => books.is_in_transition(book),
+            AnyBooks::Sbe(books) => books.is_in_transition(book),
         }
     }
 
@@ -159,6 +206,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(books) => books.is_continuous(book),
             AnyBooks::Iex(books) => books.is_continuous(book),
+            AnyBooks::Sbe(books) => books.is_continuous(book),
         }
     }
 
@@ -167,6 +215,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(books) => books.status(book),
             AnyBooks::Iex(books) => BookView::status(*books, book),
+            AnyBooks::Sbe(books) => books.status(book),
         }
     }
 
@@ -181,6 +230,7 @@ impl BookView for AnyBooks<'_> {
         match self {
             AnyBooks::Itch(books) => books.each_level(book, side, depth, each),
             AnyBooks::Iex(books) => books.each_level(book, side, depth, each),
+            AnyBooks::Sbe(books) => books.each_level(book, side, depth, each),
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Several sources of either kind as one, so that one agent can take channels from wires and from files.
+//! Several sources of any kind as one, so that one agent can take channels from wires, from files and from streams.
 
 use std::io;
 use std::net::SocketAddrV4;
 
 use crate::net::replay::CaptureSource;
 use crate::net::source::{DatagramHandler, PacketSource, Polled};
+use crate::net::stream::AeronSource;
 use crate::net::udp::KernelUdpSource;
+use crate::transport::Inbound;
 use crate::types::{ChannelId, Nanos};
 
 /// A source of a kind that is known only from the configuration.
@@ -71,6 +73,74 @@ impl SourceSet {
     /// The sources.
     pub fn sources(&self) -> &[AnySource] {
         &self.sources
+    }
+
+    /// The same and `streams`, which are opened on the thread that polls them, as the set need not be. Each poll visits them
+    /// after the others, in their order.
+    pub const fn with_streams<I>(self, streams: Vec<AeronSource<I>>) -> StreamedSet<I> {
+        StreamedSet { set: self, streams }
+    }
+}
+
+/// A [`SourceSet`], and streams.
+#[derive(Debug)]
+pub struct StreamedSet<I> {
+    set: SourceSet,
+    streams: Vec<AeronSource<I>>,
+}
+
+impl<I> StreamedSet<I> {
+    /// The sources that are no streams.
+    pub const fn set(&self) -> &SourceSet {
+        &self.set
+    }
+
+    /// The streams.
+    pub fn streams(&self) -> &[AeronSource<I>] {
+        &self.streams
+    }
+}
+
+impl<I: Inbound> PacketSource for StreamedSet<I> {
+    /// Refused, as by the set.
+    fn subscribe(&mut self, group: SocketAddrV4, channel: ChannelId, line: u8) -> io::Result<()> {
+        self.set.subscribe(group, channel, line)
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Nanos) {
+        self.set.advance(now);
+    }
+
+    /// Polls every source for at most `budget` datagrams each. It ends when the set does and there are no streams: those may
+    /// always have more.
+    ///
+    /// # Errors
+    /// The first source's that failed, after all were polled.
+    #[inline]
+    fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
+        let mut polled = self.set.poll(budget, handler);
+        for stream in &mut self.streams {
+            polled = match (polled, stream.poll(budget, handler)) {
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+                (Ok(Polled::Got(before)), Ok(Polled::Got(count))) => {
+                    Ok(Polled::Got(before.saturating_add(count)))
+                }
+                (Ok(Polled::Got(count)), Ok(_)) | (Ok(_), Ok(Polled::Got(count))) => {
+                    Ok(Polled::Got(count))
+                }
+                (Ok(_), Ok(_)) => Ok(Polled::Idle),
+            };
+        }
+        polled
+    }
+
+    fn drops(&self) -> u64 {
+        self.set.drops()
+    }
+
+    fn errors(&self) -> u64 {
+        self.set.errors()
     }
 }
 
@@ -176,6 +246,23 @@ mod tests {
             let mut set = SourceSet::new(sources);
             assert_eq!(set.poll(2, &mut seen).expect("polls"), Polled::Idle);
         }
+    }
+
+    #[test]
+    fn streams_are_polled_after_the_others_and_a_set_with_one_never_ends() {
+        use crate::transport::Outbound;
+        let (mut publication, subscription) = crate::transport::memory::stream(16, 64);
+        let stream = AeronSource::new(subscription, ChannelId(8), 0);
+        let mut set = SourceSet::new(vec![capture(1, 3)]).with_streams(vec![stream]);
+        assert_eq!((set.set().sources().len(), set.streams().len()), (1, 1));
+        let mut seen = Seen(Vec::new());
+        publication.offer(1, |bytes| bytes.fill(1)).expect("room");
+        let polled: Vec<Polled> = (0..3).map(|_| set.poll(2, &mut seen).expect("polls")).collect();
+        assert_eq!(seen.0, [1, 1, 8, 1]);
+        assert_eq!(polled, [Polled::Got(3), Polled::Got(1), Polled::Idle]);
+        let none: Vec<AeronSource<crate::transport::memory::MemorySubscription>> = Vec::new();
+        let mut ends = SourceSet::new(vec![capture(1, 0)]).with_streams(none);
+        assert_eq!(ends.poll(2, &mut seen).expect("polls"), Polled::End);
     }
 
     #[test]

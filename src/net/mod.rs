@@ -18,11 +18,13 @@ mod udp;
 
 pub mod capture;
 
-pub use any::{AnySource, SourceSet};
+pub use any::{AnySource, SourceSet, StreamedSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
 pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
 pub use recovery_link::{KernelRecoveryLink, RecoveryLink, StreamState};
 pub use replay::{CaptureSource, Pace};
-pub use source::{Datagram, DatagramHandler, PacketSink, PacketSource, Polled, RxClock, RxStamp};
+pub use source::{
+    Datagram, DatagramHandler, PacketSink, PacketSource, Polled, PublisherChange, RxClock, RxStamp,
+};
 pub use stream::AeronSource;
 pub use udp::{KernelUdpSink, KernelUdpSource, Timestamps, UdpSinkConfig, UdpSourceConfig};

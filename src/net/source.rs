@@ -42,10 +42,27 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
+/// What happened to the publishers of a stream. Its numbers are Aeron's session ids, stable for as long as a publisher lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublisherChange {
+    /// This one is there now.
+    Came(i32),
+    /// What follows on this line is this one's, until another is named.
+    Speaks(i32),
+    /// This one is gone, and all it said was handed on.
+    Went(i32),
+}
+
 /// What takes datagrams.
 pub trait DatagramHandler {
     /// Takes one datagram. Must not keep its bytes.
     fn on_datagram(&mut self, datagram: Datagram<'_>);
+
+    /// The publishers of a line changed: only of sources whose datagrams are messages of a stream.
+    #[inline]
+    fn on_publisher(&mut self, channel: ChannelId, line: u8, change: PublisherChange) {
+        let _ = (channel, line, change);
+    }
 
     /// The burst that [`PacketSource::poll`] delivered is complete: `count` datagrams.
     #[inline]

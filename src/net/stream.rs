@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddrV4;
 
-use crate::net::source::{Datagram, DatagramHandler, PacketSource, Polled, RxClock, RxStamp};
+use crate::net::source::{
+    Datagram, DatagramHandler, PacketSource, Polled, PublisherChange, RxClock, RxStamp,
+};
 use crate::transport::{Inbound, StreamEvent};
 use crate::types::ChannelId;
 
@@ -13,6 +15,8 @@ pub struct AeronSource<I> {
     inbound: I,
     channel: ChannelId,
     line: u8,
+    /// Whose message was handed on last.
+    speaker: Option<i32>,
     publisher_count: u64,
     arrival_count: u64,
 }
@@ -20,7 +24,7 @@ pub struct AeronSource<I> {
 impl<I: Inbound> AeronSource<I> {
     /// A source of what comes from `inbound`, as line `line` of `channel`. The stream is opened before.
     pub const fn new(inbound: I, channel: ChannelId, line: u8) -> AeronSource<I> {
-        AeronSource { inbound, channel, line, publisher_count: 0, arrival_count: 0 }
+        AeronSource { inbound, channel, line, speaker: None, publisher_count: 0, arrival_count: 0 }
     }
 
     /// Publishers that are there now, as of the last poll. More than one mean that the order between their messages is
@@ -51,20 +55,27 @@ impl<I: Inbound> PacketSource for AeronSource<I> {
     fn poll<H: DatagramHandler>(&mut self, budget: u32, handler: &mut H) -> io::Result<Polled> {
         while let Some(event) = self.inbound.next_event() {
             match event {
-                StreamEvent::SourceUp(_) => {
+                StreamEvent::SourceUp(source) => {
                     self.publisher_count += 1;
                     self.arrival_count += 1;
+                    handler.on_publisher(self.channel, self.line, PublisherChange::Came(source));
                 }
-                StreamEvent::SourceDown(_) => {
+                StreamEvent::SourceDown(source) => {
                     self.publisher_count = self.publisher_count.saturating_sub(1);
+                    handler.on_publisher(self.channel, self.line, PublisherChange::Went(source));
                 }
             }
         }
         let mut count = 0;
-        let (channel, line) = (self.channel, self.line);
+        let (channel, line, speaker) = (self.channel, self.line, &mut self.speaker);
         let limit = usize::try_from(budget).unwrap_or(usize::MAX);
         let polled = self.inbound.poll(limit, &mut |fragment| {
             count += 1;
+            if *speaker != Some(fragment.source) {
+                *speaker = Some(fragment.source);
+                let change = PublisherChange::Speaks(fragment.source);
+                handler.on_publisher(channel, line, change);
+            }
             handler.on_datagram(Datagram {
                 channel,
                 line,
@@ -94,12 +105,14 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::transport::{Outbound, TransportDown, memory::stream};
+    use crate::transport::memory::{SOURCE, stream};
+    use crate::transport::{Outbound, TransportDown};
 
     #[derive(Default)]
     struct Seen {
         payloads: Vec<Vec<u8>>,
         bursts: Vec<u32>,
+        changes: Vec<PublisherChange>,
     }
 
     impl DatagramHandler for Seen {
@@ -107,6 +120,11 @@ mod tests {
             assert_eq!((datagram.channel, datagram.line), (ChannelId(7), 1));
             assert_eq!(datagram.stamp, RxStamp { ns: 0, clock: RxClock::None });
             self.payloads.push(datagram.payload.to_vec());
+        }
+
+        fn on_publisher(&mut self, channel: ChannelId, line: u8, change: PublisherChange) {
+            assert_eq!((channel, line), (ChannelId(7), 1));
+            self.changes.push(change);
         }
 
         fn on_burst_end(&mut self, count: u32) {
@@ -138,14 +156,23 @@ mod tests {
     fn publishers_that_come_and_go_are_counted() {
         let (mut publication, subscription) = stream(16, 64);
         let mut source = AeronSource::new(subscription, ChannelId(7), 1);
-        publication.offer(1, |bytes| bytes.fill(1)).expect("room");
-        source.poll(4, &mut Seen::default()).expect("polls");
+        let mut seen = Seen::default();
+        for _ in 0..2 {
+            publication.offer(1, |bytes| bytes.fill(1)).expect("room");
+        }
+        source.poll(4, &mut seen).expect("polls");
         assert_eq!((source.publisher_count(), source.arrival_count()), (1, 1));
         drop(publication);
         for _ in 0..3 {
-            assert_eq!(source.poll(4, &mut Seen::default()).expect("polls"), Polled::Idle);
+            assert_eq!(source.poll(4, &mut seen).expect("polls"), Polled::Idle);
         }
         assert_eq!((source.publisher_count(), source.arrival_count()), (0, 1));
+        let expected = [
+            PublisherChange::Came(SOURCE),
+            PublisherChange::Speaks(SOURCE),
+            PublisherChange::Went(SOURCE),
+        ];
+        assert_eq!(seen.changes, expected);
     }
 
     #[test]

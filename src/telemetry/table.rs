@@ -151,6 +151,21 @@ pub const COUNTERS: &[CounterRow] = &[
         "Messages whose order or symbol is another security's; their book is stale.",
     ),
     row("feed_zero_shares_count", "Messages of no shares about orders; their book is stale."),
+    row("feed_upstream_conflated_count", "States of books that gateways we read from left out."),
+    row("feed_upstream_dropped_count", "Trades that gateways we read from left out."),
+    row(
+        "feed_upstream_foreign_count",
+        "Their messages that were of a run before the newest, or of a second gateway on the stream.",
+    ),
+    row("feed_upstream_snapshot_count", "Their snapshots that made a book known."),
+    row(
+        "feed_upstream_snapshot_differed_count",
+        "Their snapshots that were not equal to the book.",
+    ),
+    gauge(
+        "feed_upstream_unnamed_count",
+        "Our instruments on their streams that they have not named.",
+    ),
     row("journal_segment_count", "Segments made ready by the journal."),
     row(
         "journal_segment_failure_count",

@@ -41,7 +41,7 @@ use crate::feed::{
 use crate::gate::{ApprovedReceiver, approved_ring};
 use crate::host::Wants;
 use crate::journal::{self, JournalAgent, JournalWriter, ReplayError};
-use crate::net::SourceSet;
+use crate::net::{AeronSource, SourceSet};
 use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
@@ -237,6 +237,8 @@ struct RouterSeed {
 struct FeedSeed {
     config: FeedConfig,
     sources: SourceSet,
+    /// What is read from other gateways.
+    streams: Vec<sources::FeedStream>,
     recoveries: Vec<ChannelRecovery>,
     market_data: config::MarketData,
     /// Streams of single instruments, and of copies for single sessions.
@@ -300,6 +302,7 @@ fn seeds(
         feed: Some(FeedSeed {
             config: settings::feed(config, clock.utc(clock.now())),
             sources,
+            streams: sources::streams(config),
             recoveries: sources::recoveries(config).map_err(WiringError)?,
             market_data: config.market_data.clone(),
             own_streams: config
@@ -517,9 +520,13 @@ fn feed(
     let Some(seed) = seed else { return Ok(None) };
     let out = publication(client, &seed.market_data.stream)?;
     let streams = market_data(&seed, client)?;
+    let mut read = Vec::with_capacity(seed.streams.len());
+    for feed in &seed.streams {
+        read.push(AeronSource::new(subscription(client, &feed.stream)?, feed.channel, feed.line));
+    }
     let agent = FeedAgent::new(
         &seed.config,
-        seed.sources,
+        seed.sources.with_streams(read),
         out,
         seed.feed_risk,
         registry,

@@ -13,6 +13,7 @@ use crate::feed::iex::tp::StreamId;
 use crate::feed::iex::{self, Feed, IexSettings};
 use crate::feed::recovery::RecoverySettings;
 use crate::feed::rerequest::RerequestSettings;
+use crate::feed::sbe::SbeSettings;
 use crate::feed::soupbintcp::Login;
 use crate::feed::{
     ChannelConfig, FeedConfig, InstrumentConfig as FeedInstrument, ProtocolSettings,
@@ -24,6 +25,7 @@ use crate::risk;
 use crate::runtime::Idle;
 use crate::runtime::layout::Plan;
 use crate::session::{ClientConfig, ServerConfig};
+use crate::topology::sources;
 use crate::transport::{AeronConfig, DriverCores, DriverIdle, DriverMode};
 use crate::types::UtcNanos;
 
@@ -66,7 +68,8 @@ pub(super) fn aeron(config: &Config) -> AeronConfig {
     let own = config.instruments.iter().filter(|i| i.market_data_stream_id > 0).count();
     let copies = config.sessions.iter().filter(|s| s.market_data_stream_id > 0).count();
     let market_data = 2 + own + copies;
-    let streams = 4 * (1 + market_data + config.sessions.len() + config.venues.len());
+    let feeds = sources::streams(config).len();
+    let streams = 4 * (1 + market_data + feeds + config.sessions.len() + config.venues.len());
     AeronConfig {
         directory: aeron.directory.clone(),
         mode: match aeron.driver {
@@ -252,6 +255,7 @@ fn protocol(config: &Config, channel: &config::Channel) -> ProtocolSettings {
         }
         config::Protocol::IexDeep => iex(Feed::Deep, levels_max).into(),
         config::Protocol::IexTops => iex(Feed::Tops, 1).into(),
+        config::Protocol::Sbe => SbeSettings { stale_after_ns }.into(),
     }
 }
 
@@ -267,7 +271,9 @@ pub(super) fn ordering(channel: &config::Channel) -> Ordering {
     let messages = if has_server { reorder.queue_messages.max(window) } else { window };
     let lines = match &channel.source {
         config::Source::Multicast { line_b: Some(_), .. } => 2,
-        config::Source::Multicast { line_b: None, .. } | config::Source::Capture { .. } => 1,
+        config::Source::Multicast { line_b: None, .. }
+        | config::Source::Capture { .. }
+        | config::Source::Aeron { .. } => 1,
     };
     Ordering {
         lines,

@@ -1,13 +1,15 @@
 //! Opens the packet sources of the feed that the configuration names, multicast sockets and captures, and the way to the
-//! servers that make good what they lose.
+//! servers that make good what they lose. Streams of other gateways are opened on the thread that reads them, and only named here.
 
-use crate::config::{Channel, Config, Pace as ConfigPace, Source};
+use crate::config::{Channel, Config, Pace as ConfigPace, Source, Stream};
+use crate::feed::sbe::{CHANGES_LINE, SNAPSHOTS_LINE};
 use crate::feed::{ChannelRecovery, capture};
 use crate::net::{
     AnySource, CaptureSource, KernelRecoveryLink, KernelUdpSource, Pace, PacketSource,
     RecoveryLink, SourceSet, UdpSourceConfig,
 };
 use crate::topology::settings;
+use crate::types::ChannelId;
 
 /// Opens what the configuration names, and subscribes. What could not be had in full is told as a remark.
 ///
@@ -19,7 +21,9 @@ pub(super) fn open(config: &Config) -> Result<(SourceSet, Vec<String>), String> 
     for channel in &config.channels {
         let named = |text| format!("channel {}: {text}", channel.name);
         let socket_buffer_bytes = config.aeron.socket_buffer_bytes;
-        let (source, remark) = source(channel, socket_buffer_bytes).map_err(named)?;
+        let Some((source, remark)) = source(channel, socket_buffer_bytes).map_err(named)? else {
+            continue;
+        };
         sources.push(source);
         remarks.extend(remark.map(named));
     }
@@ -46,10 +50,39 @@ pub(super) fn recoveries(config: &Config) -> Result<Vec<ChannelRecovery>, String
     config.channels.iter().map(recovery).collect()
 }
 
+/// A stream of another gateway, and which line of which channel it is.
+#[derive(Clone, Debug)]
+pub(super) struct FeedStream {
+    /// The channel.
+    pub(super) channel: ChannelId,
+    /// The line.
+    pub(super) line: u8,
+    /// Where it is read.
+    pub(super) stream: Stream,
+}
+
+/// The streams of other gateways, those of one channel after each other, market data first: a snapshot is then seldom ahead of
+/// what was read.
+pub(super) fn streams(config: &Config) -> Vec<FeedStream> {
+    let mut streams = Vec::new();
+    for Channel { id, source, .. } in &config.channels {
+        let Source::Aeron { changes, snapshots } = source else { continue };
+        let mut add = |line, stream: &Stream| {
+            streams.push(FeedStream { channel: *id, line, stream: stream.clone() });
+        };
+        add(CHANGES_LINE, changes);
+        if let Some(snapshots) = snapshots {
+            add(SNAPSHOTS_LINE, snapshots);
+        }
+    }
+    streams
+}
+
+/// The channel's source, if it is one of ours to open here.
 fn source(
     channel: &Channel,
     socket_buffer_bytes: u32,
-) -> Result<(AnySource, Option<String>), String> {
+) -> Result<Option<(AnySource, Option<String>)>, String> {
     match &channel.source {
         Source::Multicast { line_a, line_b, interface, timestamps } => {
             let mut socket = KernelUdpSource::new(UdpSourceConfig {
@@ -62,7 +95,7 @@ fn source(
                 socket.subscribe(group, channel.id, line).map_err(|error| error.to_string())?;
             }
             let remark = socket.remark();
-            Ok((AnySource::Kernel(socket), remark))
+            Ok(Some((AnySource::Kernel(socket), remark)))
         }
         Source::Capture { file, pace } => {
             let recorded = capture::open(file).and_then(|capture| capture.whole());
@@ -73,7 +106,8 @@ fn source(
             };
             let mut capture = CaptureSource::new(recorded, pace);
             capture.subscribe_all(channel.id);
-            Ok((AnySource::Capture(capture), None))
+            Ok(Some((AnySource::Capture(capture), None)))
         }
+        Source::Aeron { .. } => Ok(None),
     }
 }

@@ -8,6 +8,9 @@
 //! and told too.
 //! `RptSeq` counts what was sent in a stream, so a hole tells a reader that it lost messages; it then waits for a snapshot.
 //!
+//! The states of channels are told ten times a second besides, so that a reader who comes late knows them, and who reads
+//! nothing for long knows that we are gone.
+//!
 //! Nothing is sent while nobody reads. Whoever comes to a stream that nobody read is told everything.
 //!
 //! A book is stale while its channel is, or where messages did not fit it. Its readers are told so and hold no prices of
@@ -181,6 +184,13 @@ impl<O: Outbound> Publisher<O> {
         }
     }
 
+    /// Where the feed itself was told that something was left out: so are strategies, with the instrument's book.
+    pub(super) fn left_out(&mut self, place: usize, conflated: u32, dropped: u32) {
+        for home in &self.homes[place] {
+            self.outlets[home.outlet].left_out(home.member, conflated, dropped);
+        }
+    }
+
     /// The state of the channel at `channel`; its instruments are told theirs in the next [`Publisher::retry`].
     pub(super) fn channel(&mut self, channel: usize, status: ChannelStatus) {
         let was = self.channels[channel].replace(status);
@@ -205,11 +215,11 @@ impl<O: Outbound> Publisher<O> {
     pub(super) fn retry<'b>(&mut self, now: Nanos, books: impl Fn(usize) -> AnyBooks<'b>) -> usize {
         let Publisher { outlets, homes, channels, room, snapshots, .. } = self;
         // One stream in each cycle: a look costs as much as a message.
-        outlets[self.look_next].look(channels);
+        outlets[self.look_next].look();
         self.look_next = (self.look_next + 1) % outlets.len();
         let mut count = 0;
         for outlet in outlets.iter_mut() {
-            count += outlet.retry(&books, channels, room);
+            count += outlet.retry(now, &books, channels, room);
         }
         if let Some(snapshots) = snapshots {
             count += snapshots.poll(now, outlets, homes, channels, &books);

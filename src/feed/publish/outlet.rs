@@ -9,13 +9,16 @@ use crate::feed::publish::told::{Listing, Room, Told, send, wanted};
 use crate::feed::view::{AnyBooks, BookView};
 use crate::telemetry::{Counter, Registry};
 use crate::transport::Outbound;
-use crate::types::{FeedState, UtcNanos};
+use crate::types::{FeedState, Nanos, UtcNanos};
 
 /// Messages told of what waited in one duty cycle; one instrument more may go beyond. A message takes some 25 ns.
 const WAITING_PER_CYCLE: usize = 256;
 /// Messages told of what datagrams changed in one duty cycle: beyond it, as where a session ends and all books are emptied
 /// at once, instruments wait. One instrument more may go beyond.
 const TOLD_PER_CYCLE: usize = 1024;
+
+/// How often the states of channels are told though they did not change.
+const CHANNELS_NS: u64 = 100_000_000;
 
 #[derive(Debug)]
 pub(super) struct Outlet<O> {
@@ -27,6 +30,8 @@ pub(super) struct Outlet<O> {
     /// By channel; what is to be told of it.
     channels: Vec<Option<ChannelStatus>>,
     channels_waiting: usize,
+    /// When the states of channels are told again.
+    next_channels: Nanos,
     /// Messages told of what datagrams changed in this cycle.
     told_in_cycle: usize,
     /// Whether the stream refused something in this cycle: it is not asked again before the next.
@@ -51,6 +56,7 @@ impl<O: Outbound> Outlet<O> {
             told,
             channels: vec![None; channels],
             channels_waiting: 0,
+            next_channels: Nanos(0),
             told_in_cycle: 0,
             is_full: false,
             conflated: registry.counter("feed_publish_conflated_count"),
@@ -75,21 +81,16 @@ impl<O: Outbound> Outlet<O> {
 
     /// Looks whether anybody reads the stream; to who is new on it everything is to be told.
     #[inline]
-    pub(super) fn look(&mut self, channels: &[Option<ChannelStatus>]) {
+    pub(super) fn look(&mut self) {
         if self.stream.look() == Readers::Came {
-            self.refresh(channels);
+            self.refresh();
         }
     }
 
     #[cold]
-    fn refresh(&mut self, channels: &[Option<ChannelStatus>]) {
-        for (channel, status) in channels.iter().enumerate() {
-            if let Some(status) = *status
-                && self.has_channel(channel)
-            {
-                self.keep_channel(channel, status);
-            }
-        }
+    fn refresh(&mut self) {
+        // Before everything else, which is the next thing it does.
+        self.next_channels = Nanos(0);
         self.waiting.clear();
         for (member, told) in self.told.iter_mut().enumerate() {
             told.forget();
@@ -113,6 +114,19 @@ impl<O: Outbound> Outlet<O> {
         for member in 0..self.told.len() {
             if has_turned && self.told[member].listing.channel == channel {
                 self.wait(member);
+            }
+        }
+    }
+
+    /// All states of its channels that are known are to be told again.
+    #[cold]
+    fn repeat_channels(&mut self, now: Nanos, channels: &[Option<ChannelStatus>]) {
+        self.next_channels = now.plus(CHANNELS_NS);
+        for (channel, status) in channels.iter().enumerate() {
+            if let Some(status) = *status
+                && self.has_channel(channel)
+            {
+                self.keep_channel(channel, status);
             }
         }
     }
@@ -164,6 +178,16 @@ impl<O: Outbound> Outlet<O> {
         self.wait(member);
     }
 
+    /// States and trades of a member that had been left out before they came to us.
+    pub(super) fn left_out(&mut self, member: usize, conflated: u32, dropped: u32) {
+        if self.stream.is_connected() {
+            let told = &mut self.told[member];
+            told.conflated = told.conflated.saturating_add(conflated);
+            told.dropped = told.dropped.saturating_add(dropped);
+            self.wait(member);
+        }
+    }
+
     /// Tells what changed of a member, or lets it wait.
     #[inline]
     pub(super) fn tell(
@@ -201,12 +225,16 @@ impl<O: Outbound> Outlet<O> {
     #[inline]
     pub(super) fn retry<'b>(
         &mut self,
+        now: Nanos,
         books: &impl Fn(usize) -> AnyBooks<'b>,
         channels: &[Option<ChannelStatus>],
         room: &mut Room,
     ) -> usize {
         self.told_in_cycle = 0;
         self.is_full = false;
+        if now >= self.next_channels && self.stream.is_connected() {
+            self.repeat_channels(now, channels);
+        }
         let is_idle = self.waiting.is_empty() && self.channels_waiting == 0;
         if is_idle || !self.stream.is_connected() {
             return 0;

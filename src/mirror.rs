@@ -1,4 +1,7 @@
-//! One book as a strategy has it: two ladders, and how it compares with a snapshot. Pure.
+//! One book as who reads our market data has it, a strategy or the next gateway: two ladders kept by changes of levels, snapshots
+//! put together from their messages, and how the two compare. Pure.
+//!
+//! This module must not know who reads, nor which message is lost: that is its users' business.
 
 use std::fmt;
 
@@ -26,16 +29,46 @@ pub struct MirroredBook {
     bids: Vec<Level>,
     asks: Vec<Level>,
     is_whole: bool,
+    /// Most levels of a side.
+    levels_max: usize,
 }
 
 /// A change that does not fit the book it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Misfit;
+pub(crate) struct Misfit;
 
 impl MirroredBook {
-    /// A book without levels.
-    pub(super) const fn empty(state: BookState) -> MirroredBook {
-        MirroredBook { state, bids: Vec::new(), asks: Vec::new(), is_whole: true }
+    /// A book without levels, and without memory for them yet.
+    pub(crate) const fn empty(state: BookState) -> MirroredBook {
+        MirroredBook {
+            state,
+            bids: Vec::new(),
+            asks: Vec::new(),
+            is_whole: true,
+            levels_max: LEVELS_MAX,
+        }
+    }
+
+    /// A stale book with memory for so many levels of each side, which is all it ever has.
+    pub(crate) fn with_room(levels_max: usize) -> MirroredBook {
+        let side = || Vec::with_capacity(levels_max);
+        let (bids, asks) = (side(), side());
+        MirroredBook { state: BookState::Stale, bids, asks, is_whole: true, levels_max }
+    }
+
+    /// Becomes what `other` is; allocates nothing where it has room.
+    ///
+    /// # Errors
+    /// [`Misfit`] where it has not; nothing was changed then.
+    pub(crate) fn copy_from(&mut self, other: &MirroredBook) -> Result<(), Misfit> {
+        if other.bids.len().max(other.asks.len()) > self.levels_max {
+            return Err(Misfit);
+        }
+        self.reset(other.state);
+        self.bids.extend_from_slice(&other.bids);
+        self.asks.extend_from_slice(&other.asks);
+        self.is_whole = other.is_whole;
+        Ok(())
     }
 
     /// Whether it is the exchange's. A stale one has no levels.
@@ -62,15 +95,20 @@ impl MirroredBook {
     }
 
     /// Forgets the levels and begins anew in `state`.
-    pub(super) fn reset(&mut self, state: BookState) {
+    pub(crate) fn reset(&mut self, state: BookState) {
         self.state = state;
         self.bids.clear();
         self.asks.clear();
         self.is_whole = true;
     }
 
-    pub(super) fn apply(&mut self, change: &MarketDataIncrementalRefresh) -> Result<(), Misfit> {
-        let side = change.md_entry_type;
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// [`Misfit`] for a new level that is there, another that is not, or one there is no room for; nothing was changed then.
+    #[inline]
+    pub(crate) fn apply(&mut self, change: &MarketDataIncrementalRefresh) -> Result<(), Misfit> {
+        let (side, levels_max) = (change.md_entry_type, self.levels_max);
         let levels = match side {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
@@ -84,7 +122,7 @@ impl MirroredBook {
         let at = levels.partition_point(is_better);
         let is_there = levels.get(at).is_some_and(|other| other.price == price);
         match change.md_update_action {
-            UpdateAction::New if !is_there && levels.len() < LEVELS_MAX => levels.insert(at, level),
+            UpdateAction::New if !is_there && levels.len() < levels_max => levels.insert(at, level),
             UpdateAction::Change if is_there => levels[at] = level,
             UpdateAction::Delete if is_there => {
                 levels.remove(at);
@@ -179,39 +217,66 @@ pub struct SnapshotOfBook {
 }
 
 /// Puts snapshots together from their messages, which come one after the other.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Assembly {
-    partial: Option<(SnapshotOfBook, u16)>,
+#[derive(Clone, Debug)]
+pub(crate) struct Assembly {
+    snapshot: SnapshotOfBook,
+    /// Messages of it that came; 0: none is begun.
+    count: u16,
+}
+
+impl Default for Assembly {
+    fn default() -> Assembly {
+        Assembly::of(MirroredBook::empty(BookState::Stale))
+    }
 }
 
 impl Assembly {
-    /// Takes a message; the snapshot it completes, if it does. `Err` where a piece of one is missing or does not fit.
-    pub(super) fn add(
+    /// One that puts together books of so many levels a side, in memory that it has from the beginning.
+    pub(crate) fn with_room(levels_max: usize) -> Assembly {
+        Assembly::of(MirroredBook::with_room(levels_max))
+    }
+
+    const fn of(book: MirroredBook) -> Assembly {
+        let instrument = InstrumentId(0);
+        Assembly { snapshot: SnapshotOfBook { instrument, source: 0, rpt_seq: 0, book }, count: 0 }
+    }
+
+    /// Forgets what was begun.
+    pub(crate) const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Takes a message; the snapshot it completes, if it does. Allocates where it was made without room.
+    ///
+    /// # Errors
+    /// [`Misfit`] where a piece of one is missing or does not fit.
+    pub(crate) fn add(
         &mut self,
         message: &MarketDataSnapshotFullRefresh,
-    ) -> Result<Option<SnapshotOfBook>, Misfit> {
+    ) -> Result<Option<&SnapshotOfBook>, Misfit> {
         let m = message;
         let source = i32::from_ne_bytes(m.source_id.to_ne_bytes());
         let rpt_seq = m.last_msg_seq_num_processed;
-        let (mut snapshot, count) = match (self.partial.take(), m.md_entry_position_no) {
-            (left, 1) => {
-                let book = MirroredBook::empty(m.book_state);
-                let new = SnapshotOfBook { instrument: m.security_id, source, rpt_seq, book };
-                // What was begun before cannot come to its end; that is told by its next piece, were there one.
-                drop(left);
-                (new, 0)
+        let Assembly { snapshot, count } = self;
+        // Until this message turns out to fit, nothing is begun.
+        let came = std::mem::take(count);
+        if m.md_entry_position_no == 1 {
+            // What was begun before cannot come to its end; that is told by its next piece, were there one.
+            (snapshot.instrument, snapshot.source, snapshot.rpt_seq) =
+                (m.security_id, source, rpt_seq);
+            snapshot.book.reset(m.book_state);
+        } else {
+            let is_next = came > 0
+                && came.checked_add(1) == Some(m.md_entry_position_no)
+                && snapshot.instrument == m.security_id
+                && (snapshot.source, snapshot.rpt_seq) == (source, rpt_seq);
+            if !is_next {
+                return Err(Misfit);
             }
-            (Some((snapshot, count)), position)
-                if snapshot.instrument == m.security_id
-                    && (snapshot.source, snapshot.rpt_seq) == (source, rpt_seq)
-                    && position == count + 1 =>
-            {
-                (snapshot, count)
-            }
-            (Some(_) | None, _) => return Err(Misfit),
-        };
+        }
         if let Some(price) = m.md_entry_px {
             let level = Level { price, size: m.md_entry_size, orders: m.number_of_orders };
+            let levels_max = snapshot.book.levels_max;
             let (side, levels) = match m.md_entry_type {
                 Side::Buy => (Side::Buy, &mut snapshot.book.bids),
                 Side::Sell => (Side::Sell, &mut snapshot.book.asks),
@@ -220,7 +285,7 @@ impl Assembly {
                 Side::Buy => last.price > price,
                 Side::Sell => last.price < price,
             });
-            if !is_next || levels.len() == LEVELS_MAX {
+            if !is_next || levels.len() == levels_max {
                 return Err(Misfit);
             }
             levels.push(level);
@@ -228,7 +293,7 @@ impl Assembly {
         if m.md_entry_position_no >= m.tot_num_reports {
             return Ok(Some(snapshot));
         }
-        self.partial = Some((snapshot, count + 1));
+        *count = m.md_entry_position_no;
         Ok(None)
     }
 }
