@@ -11,6 +11,7 @@ use postern::runtime::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
 };
 use postern::types::{FeedState, Nanos};
+use recovery_support::random::Random;
 use recovery_support::{
     Arrival, BOTH, Day, Faults, NONE, ORDERING, REREQUEST, STEP_NS, Servers, USUAL, arrivals,
     channel,
@@ -253,7 +254,9 @@ fn a_new_session_ends_a_snapshot_that_is_under_way() {
     let mut heartbeat = [0; 20];
     heartbeat[..10].copy_from_slice(b"20260221AA");
     heartbeat[17] = 1;
-    run.channel.on_line(0, &heartbeat, Nanos(now), &mut NoSink);
+    for line in 0..2 {
+        run.channel.on_line(line, &heartbeat, Nanos(now), &mut NoSink);
+    }
     for later in 0..100 {
         run.at(now + later * STEP_NS, 0);
         run.cycle(now + later * STEP_NS);
@@ -344,6 +347,75 @@ fn a_snapshot_server_that_misbehaves_is_left_and_asked_again() {
             run.arrive(arrival);
         }
         run.is_whole(&day, 6);
+    }
+}
+
+/// An exchange that is started again counts from 1 under the name it had: never are its messages taken for old ones.
+#[test]
+fn a_stream_that_begins_again_in_its_session_is_recovered_from_its_start() {
+    for settings in [
+        BOTH,
+        RecoverySettings { rerequest: None, ..BOTH },
+        RecoverySettings { snapshot: None, ..BOTH },
+        RecoverySettings::default(),
+    ] {
+        for reached in [40, 2_000] {
+            let day = Arc::new(Day::new(9, 30_000));
+            let (list, _) = arrivals(&day, NONE, 9, |_| false);
+            let mut run = Run::new(&day, settings);
+            run.arrive_all(&list[..reached]);
+            assert_eq!(run.states, [FeedState::Current]);
+            let offset = list[reached].at + 1_000 * STEP_NS;
+            run.servers.world.next.store(1, Relaxed);
+            let mut stale = 0;
+            for arrival in &list {
+                let arrival = Arrival { at: arrival.at + offset, ..*arrival };
+                run.arrive(&arrival);
+                stale += u32::from(run.states.last() == Some(&FeedState::Stale));
+            }
+            assert_eq!(run.channel.arbiter().counts().restarts, 1, "{settings:?}");
+            assert!(stale > 0);
+            if settings.has_server() {
+                run.is_whole(&day, 9);
+                let (current, stale) = (FeedState::Current, FeedState::Stale);
+                assert_eq!(run.states, [current, stale, current], "{settings:?}");
+            } else {
+                assert_eq!(run.states.last(), Some(&FeedState::Stale), "what was missed is lost");
+            }
+        }
+    }
+}
+
+/// Datagrams that nobody sent, on one line: other sessions, ends, and numbers from anywhere.
+#[test]
+fn lies_on_one_line_cost_nothing_while_the_other_is_whole() {
+    let faults = Faults { may_lose_both: false, ..USUAL };
+    for seed in 0..5 {
+        let day = Arc::new(Day::new(seed, 50_000));
+        let (list, _) = arrivals(&day, faults, seed, |_| false);
+        let mut run = Run::new(&day, BOTH);
+        let mut random = Random::new(seed);
+        for (place, arrival) in list.iter().enumerate() {
+            run.arrive(arrival);
+            if place % 10 > 0 {
+                continue;
+            }
+            let mut lie = *b"20260220AA\0\0\0\0\0\0\0\0\0\0";
+            let far = arrival.first + (4_096 << random.below(40));
+            lie[10..18].copy_from_slice(&far.to_be_bytes());
+            match random.below(3) {
+                0 => lie[9] = b'B' + random.byte() % 10,
+                1 => lie[18..].copy_from_slice(&[0xFF, 0xFF]),
+                _ => {}
+            }
+            run.channel.on_line(0, &lie, Nanos(arrival.at), &mut NoSink);
+            run.cycle(arrival.at);
+        }
+        run.is_whole(&day, seed);
+        assert_eq!(run.states, [FeedState::Current], "seed {seed}");
+        let [a, b] = run.channel.arbiter().line_counts();
+        assert!(a.doubted > 100 && b.doubted == 0, "seed {seed}: {a:?} {b:?}");
+        assert_eq!(run.channel.arbiter().counts().gaps, 0);
     }
 }
 

@@ -239,7 +239,7 @@ impl Channel {
         now: Nanos,
         sink: &mut impl FeedSink,
     ) -> usize {
-        self.recovery.see_session(self.arbiter.session());
+        self.recovery.see_session(&self.arbiter);
         let mut work = self.take_replies(link, now, sink);
         work += self.read_snapshot(link, now, sink);
         self.join_snapshot(now, sink);

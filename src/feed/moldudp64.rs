@@ -107,6 +107,11 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
+    /// The messages of blocks that were checked before, in a packet.
+    pub(super) const fn of(blocks: &'a [u8]) -> Messages<'a> {
+        Messages { rest: blocks }
+    }
+
     /// The blocks behind the first `skip` messages.
     #[inline]
     pub fn after(mut self, skip: u16) -> &'a [u8] {

@@ -76,6 +76,8 @@ pub struct Recovery {
     pub(super) snapshots: Option<Snapshots>,
     /// The session that what was asked for belongs to.
     session: Option<Session>,
+    /// Which of the streams it is that the arbiter saw begin.
+    epoch: u64,
     /// Whether the re-request server was given up for the gap in hand.
     is_given_up: bool,
     /// Where a retransmission is received.
@@ -92,6 +94,7 @@ impl Recovery {
             rerequest: settings.rerequest.map(Rerequest::new),
             snapshots: settings.snapshot.map(Snapshots::new),
             session: None,
+            epoch: 0,
             is_given_up: false,
             reply: vec![0; REPLY_BYTES_MAX].into_boxed_slice(),
             replies: 0,
@@ -123,12 +126,12 @@ impl Recovery {
             || self.snapshots.as_ref().is_some_and(Snapshots::is_busy)
     }
 
-    /// Takes note of the session: what was asked for in another is of no interest any more.
-    pub fn see_session(&mut self, session: Option<Session>) {
-        if session == self.session {
+    /// Takes note of the session: what was asked for in another, or before it began again, is of no interest any more.
+    pub fn see_session(&mut self, arbiter: &Arbiter) {
+        if arbiter.epoch() == self.epoch {
             return;
         }
-        self.session = session;
+        (self.session, self.epoch) = (arbiter.session(), arbiter.epoch());
         self.is_given_up = false;
         if let Some(rerequest) = &mut self.rerequest {
             rerequest.reset();
