@@ -243,7 +243,7 @@ impl Channel {
         let mut work = self.take_replies(link, now, sink);
         work += self.read_snapshot(link, now, sink);
         self.join_snapshot(now, sink);
-        while self.recovery.decide(&mut self.arbiter) {
+        while self.recovery.decide(&mut self.arbiter, now) {
             self.settle(now, sink);
         }
         while let Some(action) = self.recovery.next_action(&self.arbiter, now) {

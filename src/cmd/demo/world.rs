@@ -70,6 +70,8 @@ pub(super) struct World {
     instruments: Vec<VenueInstrument>,
     script: Option<CaptureScript>,
     recovery: Option<Recovery>,
+    /// The market data session's name.
+    market_session: [u8; 10],
     is_bad: bool,
     /// The strategy's progress.
     pub progress: Arc<StrategyProgress>,
@@ -103,7 +105,10 @@ impl World {
             return Err("the capture names no instrument: no stock directory and no order".into());
         }
         let directory = folder(args)?;
-        let (config, recovery) = furnish(args, &directory, &instruments).inspect_err(|_| {
+        let clock = Clock::start();
+        let market_session = session_name(clock.utc(clock.now()));
+        let furnished = furnish(args, &directory, market_session, &instruments);
+        let (config, recovery) = furnished.inspect_err(|_| {
             clean(&directory, args.keep.is_some());
         })?;
         Ok(World {
@@ -113,6 +118,7 @@ impl World {
             instruments,
             script,
             recovery,
+            market_session,
             is_bad: args.lines.is_bad(),
             progress: Arc::default(),
             account: Arc::default(),
@@ -217,7 +223,7 @@ impl World {
             ledger_orders_max: orders + 1,
             ledger_fills_max: orders.saturating_mul(2) + 1_024,
             open_orders_max: OPEN_ORDERS_MAX,
-            mold: args.lines.mold(args.seed),
+            mold: args.lines.mold(args.seed, self.market_session),
             ..VenueConfig::new(
                 self.instruments.clone(),
                 vec![session],
@@ -501,11 +507,12 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
 fn furnish(
     args: &DemoArgs,
     directory: &Path,
+    session: [u8; 10],
     instruments: &[VenueInstrument],
 ) -> Result<(Config, Option<Recovery>), String> {
     let recovery = args.lines.is_bad();
     let recovery = recovery
-        .then(|| Recovery::prepare(directory, instruments.len(), OPEN_ORDERS_MAX))
+        .then(|| Recovery::prepare(directory, session, instruments.len(), OPEN_ORDERS_MAX))
         .transpose()?;
     let text = configuration(args, directory, instruments, recovery.as_ref())?;
     for key in ["strategy.key", "venue.key"] {
@@ -515,6 +522,15 @@ fn furnish(
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     let config = Config::load(&path).map_err(|errors| errors.to_string())?;
     Ok((config, recovery))
+}
+
+/// A start is a session of its own: who heard the last one must not take this one's messages for its continuation. Named
+/// after the second it begins.
+fn session_name(utc: UtcNanos) -> [u8; 10] {
+    let mut name = [b'0'; 10];
+    let text = format!("{:010}", utc.0 / 1_000_000_000 % 10_000_000_000);
+    name.copy_from_slice(text.as_bytes());
+    name
 }
 
 fn write_key(path: &Path) -> std::io::Result<()> {

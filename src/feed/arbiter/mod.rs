@@ -643,6 +643,24 @@ impl Arbiter {
         Some((first, end))
     }
 
+    /// From the first declared number that is missing, `from` or later, to one past the last within `most` messages of it, as
+    /// far as there is room: what one request asks for. Some in between may be there.
+    pub fn lost_span(&self, from: u64, most: u16) -> Option<(u64, u64)> {
+        let (first, mut end) = self.lost(from)?;
+        let limit = first.saturating_add(u64::from(most));
+        while end < limit
+            && let Some((_, next)) = self.lost(end).filter(|&(next, _)| next < limit)
+        {
+            end = next;
+        }
+        Some((first, end.min(limit)))
+    }
+
+    /// For how long the first of the declared gaps has been open, in nanoseconds.
+    pub const fn recovering_ns(&self, now: Nanos) -> u64 {
+        if self.is_recovering() { now.since(self.opened) } else { 0 }
+    }
+
     /// The first number in `first..end` that is missing.
     pub fn missing(&self, first: u64, end: u64) -> Option<u64> {
         self.window.first_missing(first).filter(|&missing| missing < end.min(self.end))
