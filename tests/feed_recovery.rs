@@ -5,7 +5,7 @@ mod recovery_support;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use postern::feed::channel::{Channel, NoSink};
+use postern::feed::channel::{Channel, NoSink, QUEUED_MESSAGES_AT_ONCE, SNAPSHOT_MESSAGES_AT_ONCE};
 use postern::feed::recovery::RecoverySettings;
 use postern::runtime::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
@@ -62,8 +62,20 @@ impl Run {
         self.cycle(at);
     }
 
+    /// A duty cycle, which must not apply more of what was queued or told by a snapshot than is allowed in one.
     fn cycle(&mut self, now: u64) {
         let now = Nanos(now);
+        let before = self.channel.counts().messages;
+        let told = self.channel.recovery_counts().snapshot.messages;
+        self.work(now);
+        let told = self.channel.recovery_counts().snapshot.messages - told;
+        assert!(told <= u64::from(SNAPSHOT_MESSAGES_AT_ONCE), "{told} messages of a snapshot");
+        // Once for the time that passed, and once for each way that brought something.
+        let queued = (self.channel.counts().messages - before).saturating_sub(told);
+        assert!(queued <= 3 * u64::from(QUEUED_MESSAGES_AT_ONCE), "{queued} messages queued");
+    }
+
+    fn work(&mut self, now: Nanos) {
         if self.channel.waits() {
             self.channel.advance(now, &mut NoSink);
         }
@@ -348,6 +360,44 @@ fn a_snapshot_server_that_misbehaves_is_left_and_asked_again() {
         }
         run.is_whole(&day, 6);
     }
+}
+
+/// What waited behind a hole is applied in parts; until all of it is, the channel is stale, and what comes is queued behind it.
+#[test]
+fn a_long_queue_is_applied_in_parts() {
+    let day = Arc::new(Day::new(10, 12_000));
+    let mut run = Run::new(&day, RecoverySettings { rerequest: None, ..BOTH });
+    let mut packets = day.packets.clone();
+    let late = packets.split_off(packets.len() - 5);
+    let send = |run: &mut Run, (first, count): (u64, u16)| {
+        let bytes = run.servers.day.packet(first, count, u64::MAX, &mut run.room);
+        run.channel.on_line(0, &run.room[..bytes], Nanos(1), &mut NoSink);
+    };
+    let (first, hole) = (packets.remove(0), packets.remove(0));
+    send(&mut run, first);
+    for packet in packets {
+        send(&mut run, packet);
+    }
+    assert_eq!(run.channel.counts().messages, u64::from(first.1));
+    send(&mut run, hole);
+    let at_once = u64::from(QUEUED_MESSAGES_AT_ONCE);
+    assert_eq!(run.channel.counts().messages, u64::from(first.1 + hole.1) + at_once);
+    for packet in late {
+        send(&mut run, packet);
+    }
+    let mut cycles = 0;
+    while run.channel.arbiter().next_sequence() < day.end() {
+        assert_eq!(run.channel.check(Nanos(1)), FeedState::Stale);
+        let before = run.channel.counts().messages;
+        run.cycle(1);
+        assert!(run.channel.counts().messages - before <= at_once);
+        cycles += 1;
+    }
+    assert_eq!(cycles, 11);
+    run.cycle(1);
+    run.is_whole(&day, 10);
+    let counts = run.channel.arbiter().counts();
+    assert_eq!((counts.gaps, counts.overflows), (0, 0));
 }
 
 /// An exchange that is started again counts from 1 under the name it had: never are its messages taken for old ones.

@@ -11,11 +11,12 @@
 //! comes in sequence passes without any of these questions.
 
 mod claims;
+mod doubt;
 mod ending;
 mod holes;
 mod rewind;
 
-use crate::feed::arbiter::claims::{Claims, Standing};
+use crate::feed::arbiter::claims::Claims;
 use crate::feed::arbiter::ending::Ending;
 use crate::feed::arbiter::rewind::Rewind;
 use crate::feed::line::{Line, LineCounts, Place};
@@ -170,6 +171,8 @@ pub struct Arbiter {
     is_collecting: bool,
     /// Whether no packet may pass unquestioned: everything is queued, or the session is over.
     is_guarded: bool,
+    /// Whether what was queued is being applied, a part at a time.
+    is_catching_up: bool,
     claims: Claims,
     ending: Ending,
     rewinds: [Rewind; LINES_MAX],
@@ -208,6 +211,7 @@ impl Arbiter {
             hints: 0,
             is_collecting: false,
             is_guarded: false,
+            is_catching_up: false,
             claims: Claims::new(0, u64::MAX),
             ending: Ending::default(),
             rewinds: [Rewind::default(); LINES_MAX],
@@ -330,68 +334,6 @@ impl Arbiter {
         judgement
     }
 
-    /// Whether a number is so far ahead that it is not believed at once.
-    fn is_far(&self, sequence: u64) -> bool {
-        let known = self.end.max(self.window.end());
-        sequence > known.saturating_add(self.claims.reach())
-    }
-
-    /// Weighs what a packet says of another session or of a number far ahead; holds it if it is not believed.
-    fn is_believed(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> bool {
-        let header = packet.header();
-        let is_return = self.last_session == Some(header.session);
-        self.counts.late_sessions += u64::from(is_return);
-        let standing = Standing { is_return, ..self.standing(line, now) };
-        if self.claims.weigh(line, &header, end_of(&header), &standing) {
-            return true;
-        }
-        self.lines[line].counts.doubted += u64::from(!is_return);
-        if let Packet::Data(_, messages) = packet {
-            self.claims.hold(line, header, messages);
-        }
-        false
-    }
-
-    /// How the channel stands, for who weighs what `line` says.
-    fn standing(&self, line: usize, now: Nanos) -> Standing {
-        let is_alone = self.ordering.lines < 2;
-        let other = &self.lines[LINES_MAX - 1 - line];
-        Standing {
-            now,
-            next: self.window.base(),
-            heard: [self.lines[0].counts.packets, self.lines[1].counts.packets],
-            other_is_alive: !is_alone && other.is_alive(self.stale_after_ns, now),
-            is_return: false,
-            line_wait_ns: self.ordering.line_wait_ns,
-            stale_after_ns: self.stale_after_ns,
-        }
-    }
-
-    /// What was held of a claim that is believed now is kept, in front of the packet that decided.
-    fn take_held(&mut self, line: usize, believed: Header, now: Nanos) {
-        let Arbiter { claims, window, lines, .. } = self;
-        let mut end = 0;
-        for (line, header, messages) in claims.held(believed) {
-            let numbers = header.sequence..end_of(&header);
-            lines[line].counts.packets += 1;
-            let place = lines[line].brought(numbers.start, numbers.end);
-            let mut is_new = false;
-            for (sequence, bytes) in numbers.clone().zip(messages) {
-                is_new |= window.keep(sequence, bytes, now, !is_new) == Kept::New;
-            }
-            lines[line].note(place, is_new);
-            end = numbers.end.max(end);
-        }
-        let other = LINES_MAX - 1 - line;
-        if let Some(sequence) = claims.told(other, believed) {
-            lines[other].told(sequence);
-        }
-        claims.clear();
-        if end > self.end && !self.is_collecting {
-            self.raise_end(end, now);
-        }
-    }
-
     /// A session begins with message `first`, where one may join anywhere.
     #[cold]
     fn begin(&mut self, header: &Header, first: u64, now: Nanos) {
@@ -414,6 +356,7 @@ impl Arbiter {
         self.has_overflown = false;
         self.is_collecting = false;
         self.is_guarded = false;
+        self.is_catching_up = false;
         self.is_joined = false;
         self.is_broken = false;
         self.is_ended = false;
@@ -682,6 +625,17 @@ impl Arbiter {
         std::mem::take(&mut self.has_overflown)
     }
 
+    /// Whether what was queued is being applied, a part at a time.
+    #[inline]
+    pub const fn is_catching_up(&self) -> bool {
+        self.is_catching_up
+    }
+
+    /// Tells whether there is more to take of what was queued: the channel is stale until it is applied.
+    pub const fn set_catching_up(&mut self, is_catching_up: bool) {
+        self.is_catching_up = is_catching_up;
+    }
+
     /// From now on everything is queued, until [`Arbiter::join_at`] says from where on it counts.
     pub fn collect(&mut self) {
         (self.is_collecting, self.is_guarded) = (true, true);
@@ -723,7 +677,8 @@ impl Arbiter {
         // Behind a hole nothing is known to be complete: its age is the channel's.
         let complete_at = if self.has_hole() { self.opened } else { self.heard };
         let is_silent = now.since(complete_at) > self.stale_after_ns;
-        let is_behind = self.is_collecting || self.is_recovering() || !self.is_joined;
+        let is_behind =
+            self.is_collecting || self.is_recovering() || self.is_catching_up || !self.is_joined;
         if self.is_ended {
             FeedState::Ended
         } else if self.is_broken || is_behind || is_silent {
