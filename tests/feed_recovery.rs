@@ -400,6 +400,34 @@ fn a_long_queue_is_applied_in_parts() {
     assert_eq!((counts.gaps, counts.overflows), (0, 0));
 }
 
+#[test]
+fn a_queue_that_just_fits_one_part_leaves_nothing_behind() {
+    let at_once = u64::from(QUEUED_MESSAGES_AT_ONCE);
+    let day = Arc::new(Day::new(10, 4_000));
+    for (queued, cycles_wanted) in
+        [(at_once - 1, 0), (at_once, 0), (at_once + 1, 1), (2 * at_once, 1)]
+    {
+        let mut run = Run::new(&day, BOTH);
+        let send = |run: &mut Run, first: u64, count: u16| {
+            let bytes = run.servers.day.packet(first, count, u64::MAX, &mut run.room);
+            run.channel.on_line(0, &run.room[..bytes], Nanos(1), &mut NoSink);
+        };
+        send(&mut run, 1, 1);
+        for first in 3..3 + queued {
+            send(&mut run, first, 1);
+        }
+        send(&mut run, 2, 1);
+        let mut cycles = 0;
+        while run.channel.waits() {
+            run.cycle(1);
+            cycles += 1;
+        }
+        assert_eq!(cycles, cycles_wanted, "{queued}");
+        assert_eq!(run.channel.check(Nanos(1)), FeedState::Current, "{queued}");
+        assert_eq!(run.channel.arbiter().next_sequence(), 3 + queued);
+    }
+}
+
 /// An exchange that is started again counts from 1 under the name it had: never are its messages taken for old ones.
 #[test]
 fn a_stream_that_begins_again_in_its_session_is_recovered_from_its_start() {

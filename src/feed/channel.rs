@@ -173,7 +173,7 @@ impl Channel {
                 break;
             }
         }
-        self.arbiter.set_catching_up(budget == 0);
+        self.arbiter.set_catching_up(budget == 0 && self.arbiter.has_hole());
         self.arbiter.check(now);
     }
 
