@@ -265,7 +265,8 @@ impl Arbiter {
             Packet::Data(header, _) => self.sequence(line, packet, header, now),
             Packet::Heartbeat(_) | Packet::EndOfSession(_) => self.judge_empty(line, packet, now),
         };
-        if self.has_hole() {
+        // Nothing is being queued here.
+        if self.end > self.window.base() {
             self.look_at_hole(line, &header, now);
         }
         self.state = self.state_at(now);
@@ -444,7 +445,7 @@ impl Arbiter {
     }
 
     /// A packet that is not ahead of the next number.
-    #[inline]
+    #[inline(always)]
     fn sequence(
         &mut self,
         line: usize,
@@ -673,19 +674,19 @@ impl Arbiter {
         self.state = FeedState::Stale;
     }
 
+    #[inline]
     fn state_at(&self, now: Nanos) -> FeedState {
+        if self.is_guarded {
+            // Queued is not applied.
+            return if self.is_ended { FeedState::Ended } else { FeedState::Stale };
+        }
         // Behind a hole nothing is known to be complete: its age is the channel's.
-        let complete_at = if self.has_hole() { self.opened } else { self.heard };
+        let has_hole = self.end > self.window.base();
+        let complete_at = if has_hole { self.opened } else { self.heard };
         let is_silent = now.since(complete_at) > self.stale_after_ns;
         let is_behind =
-            self.is_collecting || self.is_recovering() || self.is_catching_up || !self.is_joined;
-        if self.is_ended {
-            FeedState::Ended
-        } else if self.is_broken || is_behind || is_silent {
-            FeedState::Stale
-        } else {
-            FeedState::Current
-        }
+            self.is_recovering() || !self.is_joined || (has_hole && self.is_catching_up);
+        if self.is_broken || is_behind || is_silent { FeedState::Stale } else { FeedState::Current }
     }
 
     /// The channel's state at `now`. A silent channel is current again with its next packet in order.
