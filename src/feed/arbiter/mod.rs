@@ -328,7 +328,9 @@ impl Arbiter {
             self.is_ended = false;
             self.is_guarded = self.is_collecting;
         }
-        if self.has_hole() {
+        // What is beyond all room decides about the holes before it itself.
+        let is_beyond = matches!(judgement.take, Take::Beyond { .. });
+        if self.has_hole() && !is_beyond {
             self.look_at_hole(line, &header, now);
         }
         self.state = self.state_at(now);

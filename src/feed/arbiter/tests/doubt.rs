@@ -4,7 +4,7 @@ use crate::feed::arbiter::tests::{A, B, BOTH, NEW, OLD, ONE, Rig};
 use crate::feed::arbiter::{Arbiter, Join, Ordering};
 use crate::feed::moldudp64::{END_OF_SESSION, Session};
 use crate::sim::prng::SplitMix;
-use crate::types::FeedState;
+use crate::types::{FeedState, Nanos};
 
 const OTHER: Session = Session(*b"SESSION003");
 const MS: u64 = 1_000_000;
@@ -344,4 +344,63 @@ fn copies_and_a_line_behind_are_no_restart() {
         rig.b(first, 1).a(first, 1);
     }
     assert_eq!((rig.begun, rig.arbiter.counts().restarts), (0, 0));
+}
+
+#[test]
+fn a_packet_beyond_all_room_before_a_hole_that_is_due_is_taken_in_its_place() {
+    let mut rig = field(false);
+    rig.a(1, 1).b(1, 1).a(10_000, 0).b(10_000, 0);
+    rig.now = Nanos(1_000 + 20 * MS);
+    rig.a(7_000, 1);
+    assert_eq!((rig.applied.as_slice(), rig.state()), ([1, 7_000].as_slice(), FeedState::Stale));
+    assert_eq!(rig.gaps(), (2, 6_998 + 2_999));
+}
+
+/// Any packets in any state, by either line: numbers go up but for a stream that begins, nothing overflows, and what both lines
+/// say from then on is believed again.
+#[test]
+fn whatever_came_before_two_whole_lines_are_believed_in_the_end() {
+    for seed in 0..1_000 {
+        let mut random = SplitMix::new(seed);
+        let keeps_gaps = random.below(2) == 0;
+        let mut rig = field(keeps_gaps);
+        let mut now = 0;
+        for _ in 0..400 {
+            now += u64::from(random.below(20)) * MS;
+            rig.now = Nanos(1_000 + now);
+            let session = [OLD, NEW, OTHER][usize::try_from(random.below(3)).expect("few")];
+            let next = rig.arbiter.next_sequence();
+            let near = next.saturating_sub(5).saturating_add(random.below(12).into());
+            let sequence = match random.below(8) {
+                0 => random.next_u64(),
+                1 => u64::MAX - u64::from(random.below(70_000)),
+                2 => u64::from(random.below(50)),
+                _ => near,
+            };
+            let count =
+                [0, 1, 1, 2, END_OF_SESSION][usize::try_from(random.below(5)).expect("few")];
+            let sequence =
+                if count == END_OF_SESSION { sequence } else { sequence.min(u64::MAX - 9) };
+            let line = if random.below(2) == 0 { A } else { B };
+            let before = (rig.begun, next);
+            for step in 0..=u64::from(random.below(4)) {
+                let sequence = sequence.min(u64::MAX - 20) + step;
+                rig.packet(line, session, sequence, count);
+            }
+            if random.below(30) == 0 && keeps_gaps {
+                rig.arbiter.collect();
+                let _ = rig.arbiter.join_at(rig.arbiter.next_sequence(), rig.now);
+            }
+            rig.at(now);
+            let is_on = rig.arbiter.next_sequence() >= before.1 || rig.begun > before.0;
+            assert!(is_on, "seed {seed}: back from {}", before.1);
+        }
+        // A session that was never there before begins on both lines, whatever state this is.
+        let last = Session(*b"SESSION009");
+        for first in 1..20 {
+            rig.packet(A, last, first, 1).packet(B, last, first, 1);
+        }
+        assert_eq!(rig.arbiter.session(), Some(last), "seed {seed}");
+        assert_eq!((rig.state(), rig.arbiter.next_sequence()), (FeedState::Current, 20));
+    }
 }
