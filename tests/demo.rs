@@ -243,6 +243,35 @@ fn a_market_by_two_lines_that_lose_packets_balances() {
     }
 }
 
+/// More than either line brings alone: a third is lost of a market of thousands of messages a second.
+#[test]
+fn a_recorded_market_of_which_both_lines_lose_a_third_is_current_in_the_end() {
+    let place = Place::new();
+    let day = place.folder.path().join("day.itch");
+    let day = day.to_str().expect("text");
+    let made = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["generate", "itch", "--messages", "30000", "--symbols", "10", "--output", day])
+        .status();
+    assert!(made.expect("the binary").success());
+    let output =
+        place.run(&["--orders", "2000", "--rate", "1000", "--loss", "30", "--capture", day]);
+    let report = report(&output);
+    assert!(output.status.success(), "{report}\n{}", text(&output.stderr));
+    assert_eq!(report["balanced"], true, "{report}");
+    assert!(number(&report["orders"]["accepted"]) > 0, "{report}");
+}
+
+#[test]
+fn a_market_that_does_not_arrive_at_all_is_told_in_one_sentence() {
+    let place = Place::new();
+    let output = place.run(&["--orders", "100", "--loss", "100"]);
+    let report = report(&output);
+    assert!(!output.status.success());
+    let faults = report["faults"].as_array().expect("an array");
+    assert_eq!(faults.len(), 1, "{report}");
+    assert!(faults[0].as_str().expect("text").starts_with("no market data arrived"), "{report}");
+}
+
 /// Refused with this on standard error, nothing on standard output, and no file made.
 fn assert_refused(place: &Place, arguments: &[&str], why: &[&str]) {
     let output = place.run(arguments);

@@ -11,10 +11,11 @@ use std::path::Path;
 use postern::codec::journal::Journal;
 use postern::codec::market_data::MarketData;
 use postern::codec::order_entry::OrderEntry;
-use postern::feed::arbiter::Join;
+use postern::feed::arbiter::{Join, Ordering};
 use postern::feed::book::BooksConfig;
 use postern::feed::channel::{Channel, ChannelSettings, NoSink};
 use postern::feed::itch50::{self, TYPES};
+use postern::feed::recovery::RecoverySettings;
 use postern::feed::{capture, moldudp64};
 use postern::net::capture::Capture;
 use postern::net::parse_udp;
@@ -140,6 +141,64 @@ fn a_channel_takes_damaged_packets_of_random_messages() {
     let counts = channel.counts();
     println_counts(counts.messages, counts.misfits, counts.packet_errors, counts.message_errors);
     assert!(counts.messages > counts.misfits && counts.misfits > 0 && counts.packet_errors > 0);
+}
+
+/// Two lines whose packets have any session and number, as well as damage, in front of a channel that waits for order.
+#[test]
+fn a_channel_on_two_lines_takes_any_session_and_number() {
+    let ordering = Ordering {
+        lines: 2,
+        packets_max: 8,
+        wait_ns: 50,
+        line_wait_ns: 20,
+        messages_max: 256,
+        confirm_packets: 3,
+    };
+    let books =
+        BooksConfig { orders_max: 200, levels_max: 4, books_max: 8, follow_all_symbols: true };
+    let settings = ChannelSettings { join: Join::First, stale_after_ns: 1_000, books };
+    let mut random = Random::new(8);
+    let channel = Channel::new(&settings, &[]);
+    let mut channel = channel.with_recovery(ordering, &RecoverySettings::default());
+    for round in 0..ROUNDS * 2 {
+        let count = random.index(6);
+        let mut packet = b"SESSION00".to_vec();
+        packet.push(b'0' + u8::from(random.index(50) == 0) + u8::from(random.index(500) == 0));
+        let next = channel.arbiter().next_sequence();
+        let sequence = match random.index(40) {
+            0 => random.below(u64::MAX),
+            1 => u64::MAX - random.below(40),
+            2..6 => random.below(next.saturating_add(1_000)),
+            6..20 => next.saturating_add(random.below(12)),
+            _ => next,
+        };
+        packet.extend_from_slice(&sequence.to_be_bytes());
+        let told =
+            if random.index(100) == 0 { 0xFFFF } else { u16::try_from(count).expect("small") };
+        packet.extend_from_slice(&told.to_be_bytes());
+        for _ in 0..if told == 0xFFFF { 0 } else { count } {
+            let message = message(&mut random);
+            packet.extend_from_slice(&u16::try_from(message.len()).expect("short").to_be_bytes());
+            packet.extend_from_slice(&message);
+        }
+        if random.index(20) == 0 {
+            random.damage(&mut packet);
+        }
+        let now = Nanos(u64::try_from(round).expect("small") * 7);
+        for _ in 0..=random.index(3) {
+            channel.on_line(random.byte() % 2, &packet, now, &mut NoSink);
+        }
+        if channel.waits() {
+            channel.advance(now, &mut NoSink);
+        }
+        channel.check(now);
+    }
+    let (counts, arbiter) = (channel.counts(), channel.arbiter().counts());
+    println_counts(counts.messages, counts.misfits, counts.packet_errors, counts.message_errors);
+    assert!(
+        counts.messages > 1_000 && arbiter.gaps > 10 && arbiter.session_changes > 0,
+        "{arbiter:?}"
+    );
 }
 
 #[allow(clippy::print_stdout, reason = "says how hard the test was")]

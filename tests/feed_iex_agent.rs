@@ -496,8 +496,7 @@ fn a_stream_without_servers_takes_a_recovery_that_has_none() {
     let mut segments = Segments::new(ProtocolId::DEEP_1_0);
     segments.segment(&[level("AAA", Side::Buy, 100, 5, true)]);
     let mut rig = segments.rig(Feed::Deep);
-    let ordering =
-        Ordering { lines: 2, packets_max: 0, wait_ns: 0, line_wait_ns: 0, messages_max: 0 };
+    let ordering = Ordering { lines: 2, ..Ordering::OFF };
     let settings = RecoverySettings::default();
     let recovery = ChannelRecovery { ordering, settings, link: None };
     rig.agent = rig.agent.with_recovery(vec![recovery]);

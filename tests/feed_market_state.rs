@@ -508,8 +508,14 @@ fn a_snapshot_brings_the_statuses_it_tells_and_no_others() {
         retry_ns_max: 1,
     };
     let recovery = RecoverySettings { rerequest: None, snapshot: Some(snapshot) };
-    let ordering =
-        Ordering { lines: 1, packets_max: 4, wait_ns: 0, line_wait_ns: 0, messages_max: 64 };
+    let ordering = Ordering {
+        lines: 1,
+        packets_max: 4,
+        wait_ns: 0,
+        line_wait_ns: 0,
+        messages_max: 64,
+        ..Ordering::OFF
+    };
     let Day { channel, sequence } = Day::new();
     let mut day = Day { channel: channel.with_recovery(ordering, &recovery), sequence };
     day.take(itch::system(b'O'));

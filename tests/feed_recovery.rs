@@ -5,12 +5,13 @@ mod recovery_support;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use postern::feed::channel::{Channel, NoSink};
+use postern::feed::channel::{Channel, NoSink, QUEUED_MESSAGES_AT_ONCE, SNAPSHOT_MESSAGES_AT_ONCE};
 use postern::feed::recovery::RecoverySettings;
 use postern::runtime::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
 };
 use postern::types::{FeedState, Nanos};
+use recovery_support::random::Random;
 use recovery_support::{
     Arrival, BOTH, Day, Faults, NONE, ORDERING, REREQUEST, STEP_NS, Servers, USUAL, arrivals,
     channel,
@@ -61,8 +62,20 @@ impl Run {
         self.cycle(at);
     }
 
+    /// A duty cycle, which must not apply more of what was queued or told by a snapshot than is allowed in one.
     fn cycle(&mut self, now: u64) {
         let now = Nanos(now);
+        let before = self.channel.counts().messages;
+        let told = self.channel.recovery_counts().snapshot.messages;
+        self.work(now);
+        let told = self.channel.recovery_counts().snapshot.messages - told;
+        assert!(told <= u64::from(SNAPSHOT_MESSAGES_AT_ONCE), "{told} messages of a snapshot");
+        // Once for the time that passed, and once for each way that brought something.
+        let queued = (self.channel.counts().messages - before).saturating_sub(told);
+        assert!(queued <= 3 * u64::from(QUEUED_MESSAGES_AT_ONCE), "{queued} messages queued");
+    }
+
+    fn work(&mut self, now: Nanos) {
         if self.channel.waits() {
             self.channel.advance(now, &mut NoSink);
         }
@@ -253,7 +266,9 @@ fn a_new_session_ends_a_snapshot_that_is_under_way() {
     let mut heartbeat = [0; 20];
     heartbeat[..10].copy_from_slice(b"20260221AA");
     heartbeat[17] = 1;
-    run.channel.on_line(0, &heartbeat, Nanos(now), &mut NoSink);
+    for line in 0..2 {
+        run.channel.on_line(line, &heartbeat, Nanos(now), &mut NoSink);
+    }
     for later in 0..100 {
         run.at(now + later * STEP_NS, 0);
         run.cycle(now + later * STEP_NS);
@@ -344,6 +359,141 @@ fn a_snapshot_server_that_misbehaves_is_left_and_asked_again() {
             run.arrive(arrival);
         }
         run.is_whole(&day, 6);
+    }
+}
+
+/// What waited behind a hole is applied in parts; until all of it is, the channel is stale, and what comes is queued behind it.
+#[test]
+fn a_long_queue_is_applied_in_parts() {
+    let day = Arc::new(Day::new(10, 12_000));
+    let mut run = Run::new(&day, RecoverySettings { rerequest: None, ..BOTH });
+    let mut packets = day.packets.clone();
+    let late = packets.split_off(packets.len() - 5);
+    let send = |run: &mut Run, (first, count): (u64, u16)| {
+        let bytes = run.servers.day.packet(first, count, u64::MAX, &mut run.room);
+        run.channel.on_line(0, &run.room[..bytes], Nanos(1), &mut NoSink);
+    };
+    let (first, hole) = (packets.remove(0), packets.remove(0));
+    send(&mut run, first);
+    for packet in packets {
+        send(&mut run, packet);
+    }
+    assert_eq!(run.channel.counts().messages, u64::from(first.1));
+    send(&mut run, hole);
+    let at_once = u64::from(QUEUED_MESSAGES_AT_ONCE);
+    assert_eq!(run.channel.counts().messages, u64::from(first.1 + hole.1) + at_once);
+    for packet in late {
+        send(&mut run, packet);
+    }
+    let mut cycles = 0;
+    while run.channel.arbiter().next_sequence() < day.end() {
+        assert_eq!(run.channel.check(Nanos(1)), FeedState::Stale);
+        let before = run.channel.counts().messages;
+        run.cycle(1);
+        assert!(run.channel.counts().messages - before <= at_once);
+        cycles += 1;
+    }
+    assert_eq!(cycles, 11);
+    run.cycle(1);
+    run.is_whole(&day, 10);
+    let counts = run.channel.arbiter().counts();
+    assert_eq!((counts.gaps, counts.overflows), (0, 0));
+}
+
+#[test]
+fn a_queue_that_just_fits_one_part_leaves_nothing_behind() {
+    let at_once = u64::from(QUEUED_MESSAGES_AT_ONCE);
+    let day = Arc::new(Day::new(10, 4_000));
+    for (queued, cycles_wanted) in
+        [(at_once - 1, 0), (at_once, 0), (at_once + 1, 1), (2 * at_once, 1)]
+    {
+        let mut run = Run::new(&day, BOTH);
+        let send = |run: &mut Run, first: u64, count: u16| {
+            let bytes = run.servers.day.packet(first, count, u64::MAX, &mut run.room);
+            run.channel.on_line(0, &run.room[..bytes], Nanos(1), &mut NoSink);
+        };
+        send(&mut run, 1, 1);
+        for first in 3..3 + queued {
+            send(&mut run, first, 1);
+        }
+        send(&mut run, 2, 1);
+        let mut cycles = 0;
+        while run.channel.waits() {
+            run.cycle(1);
+            cycles += 1;
+        }
+        assert_eq!(cycles, cycles_wanted, "{queued}");
+        assert_eq!(run.channel.check(Nanos(1)), FeedState::Current, "{queued}");
+        assert_eq!(run.channel.arbiter().next_sequence(), 3 + queued);
+    }
+}
+
+/// An exchange that is started again counts from 1 under the name it had: never are its messages taken for old ones.
+#[test]
+fn a_stream_that_begins_again_in_its_session_is_recovered_from_its_start() {
+    for settings in [
+        BOTH,
+        RecoverySettings { rerequest: None, ..BOTH },
+        RecoverySettings { snapshot: None, ..BOTH },
+        RecoverySettings::default(),
+    ] {
+        for reached in [40, 2_000] {
+            let day = Arc::new(Day::new(9, 30_000));
+            let (list, _) = arrivals(&day, NONE, 9, |_| false);
+            let mut run = Run::new(&day, settings);
+            run.arrive_all(&list[..reached]);
+            assert_eq!(run.states, [FeedState::Current]);
+            let offset = list[reached].at + 1_000 * STEP_NS;
+            run.servers.world.next.store(1, Relaxed);
+            let mut stale = 0;
+            for arrival in &list {
+                let arrival = Arrival { at: arrival.at + offset, ..*arrival };
+                run.arrive(&arrival);
+                stale += u32::from(run.states.last() == Some(&FeedState::Stale));
+            }
+            assert_eq!(run.channel.arbiter().counts().restarts, 1, "{settings:?}");
+            assert!(stale > 0);
+            if settings.has_server() {
+                run.is_whole(&day, 9);
+                let (current, stale) = (FeedState::Current, FeedState::Stale);
+                assert_eq!(run.states, [current, stale, current], "{settings:?}");
+            } else {
+                assert_eq!(run.states.last(), Some(&FeedState::Stale), "what was missed is lost");
+            }
+        }
+    }
+}
+
+/// Datagrams that nobody sent, on one line: other sessions, ends, and numbers from anywhere.
+#[test]
+fn lies_on_one_line_cost_nothing_while_the_other_is_whole() {
+    let faults = Faults { may_lose_both: false, ..USUAL };
+    for seed in 0..5 {
+        let day = Arc::new(Day::new(seed, 50_000));
+        let (list, _) = arrivals(&day, faults, seed, |_| false);
+        let mut run = Run::new(&day, BOTH);
+        let mut random = Random::new(seed);
+        for (place, arrival) in list.iter().enumerate() {
+            run.arrive(arrival);
+            if place % 10 > 0 {
+                continue;
+            }
+            let mut lie = *b"20260220AA\0\0\0\0\0\0\0\0\0\0";
+            let far = arrival.first + (4_096 << random.below(40));
+            lie[10..18].copy_from_slice(&far.to_be_bytes());
+            match random.below(3) {
+                0 => lie[9] = b'B' + random.byte() % 10,
+                1 => lie[18..].copy_from_slice(&[0xFF, 0xFF]),
+                _ => {}
+            }
+            run.channel.on_line(0, &lie, Nanos(arrival.at), &mut NoSink);
+            run.cycle(arrival.at);
+        }
+        run.is_whole(&day, seed);
+        assert_eq!(run.states, [FeedState::Current], "seed {seed}");
+        let [a, b] = run.channel.arbiter().line_counts();
+        assert!(a.doubted > 100 && b.doubted == 0, "seed {seed}: {a:?} {b:?}");
+        assert_eq!(run.channel.arbiter().counts().gaps, 0);
     }
 }
 

@@ -90,6 +90,13 @@ impl FeedSink for NoSink {
 /// Retransmissions taken at once, at most.
 const REPLIES_AT_ONCE: u64 = 16;
 
+/// Messages of a snapshot applied at once, at most: a large one is loaded over many duty cycles, so that what else is on the
+/// thread goes on. Some tens of microseconds.
+pub const SNAPSHOT_MESSAGES_AT_ONCE: u32 = 256;
+
+/// Messages applied at once, at most, that were queued behind a hole or a snapshot; the channel is stale until all are.
+pub const QUEUED_MESSAGES_AT_ONCE: u32 = 1_024;
+
 /// A market data channel: its sequence and its books.
 #[derive(Debug)]
 pub struct Channel {
@@ -169,7 +176,8 @@ impl Channel {
                 }
             }
         }
-        if self.arbiter.has_hole() {
+        // Who is catching up takes its share once a duty cycle.
+        if self.arbiter.has_hole() && !self.arbiter.is_catching_up() {
             self.settle(now, sink);
         }
     }
@@ -182,18 +190,23 @@ impl Channel {
     /// Takes everything that can be taken from behind a hole, and looks whether it is time to declare the next one.
     #[cold]
     fn settle(&mut self, now: Nanos, sink: &mut impl FeedSink) {
+        let mut budget = QUEUED_MESSAGES_AT_ONCE;
         loop {
-            self.take_kept(sink);
-            if !self.arbiter.judge_hole(now) {
+            self.take_kept(&mut budget, sink);
+            if budget == 0 || !self.arbiter.judge_hole(now) {
                 break;
             }
         }
+        self.arbiter.set_catching_up(budget == 0 && self.arbiter.has_hole());
         self.arbiter.check(now);
     }
 
-    fn take_kept(&mut self, sink: &mut impl FeedSink) {
+    fn take_kept(&mut self, budget: &mut u32, sink: &mut impl FeedSink) {
         let mut refused = None;
-        while let Some(bytes) = self.arbiter.take_kept() {
+        while *budget > 0
+            && let Some(bytes) = self.arbiter.take_kept()
+        {
+            *budget -= 1;
             let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
             refused = taken.err().filter(breaks).or(refused);
         }
@@ -206,7 +219,8 @@ impl Channel {
     #[cold]
     fn pass_over(&mut self, first: u64, sink: &mut impl FeedSink) {
         loop {
-            self.take_kept(sink);
+            let mut budget = u32::MAX;
+            self.take_kept(&mut budget, sink);
             if !self.arbiter.pass_over(first) {
                 break;
             }
@@ -263,11 +277,11 @@ impl Channel {
         now: Nanos,
         sink: &mut impl FeedSink,
     ) -> usize {
-        self.recovery.see_session(self.arbiter.session());
+        self.recovery.see_session(&self.arbiter);
         let mut work = self.take_replies(link, now, sink);
         work += self.read_snapshot(link, now, sink);
         self.join_snapshot(now, sink);
-        while self.recovery.decide(&mut self.arbiter) {
+        while self.recovery.decide(&mut self.arbiter, now) {
             self.settle(now, sink);
         }
         while let Some(action) = self.recovery.next_action(&self.arbiter, now) {
@@ -317,31 +331,48 @@ impl Channel {
             match self.recovery.reply.get(..bytes).map(moldudp64::parse) {
                 Some(Ok(packet)) => {
                     self.arbiter.fill(&packet, now);
-                    self.settle(now, sink);
                 }
                 Some(Err(_)) | None => self.recovery.reply_errors += 1,
             }
         }
+        if work > 0 {
+            self.settle(now, sink);
+        }
         work
     }
 
-    /// Reads once from the snapshot server and applies what came.
+    /// Applies what came of a snapshot, and reads once from its server when there is no more, as far as one turn goes.
     fn read_snapshot(
         &mut self,
         link: &mut dyn RecoveryLink,
         now: Nanos,
         sink: &mut impl FeedSink,
     ) -> usize {
+        let mut budget = SNAPSHOT_MESSAGES_AT_ONCE;
+        self.apply_snapshot(&mut budget, now, sink);
         let Some(snapshots) = self.recovery.snapshots.as_mut().filter(|s| s.is_listening()) else {
             return 0;
         };
+        if budget == 0 {
+            return 1;
+        }
         match link.stream(snapshots.room()) {
             StreamState::Idle => return 0,
             StreamState::Connected => snapshots.on_connected(now),
             StreamState::Closed => snapshots.on_closed(now),
             StreamState::Received(bytes) => snapshots.on_received(bytes, now),
         }
-        while let Some(event) = snapshots.next_event(now) {
+        self.apply_snapshot(&mut budget, now, sink);
+        1
+    }
+
+    /// Applies what was received of a snapshot, as far as the budget goes.
+    fn apply_snapshot(&mut self, budget: &mut u32, now: Nanos, sink: &mut impl FeedSink) {
+        let Some(snapshots) = &mut self.recovery.snapshots else { return };
+        while *budget > 0
+            && let Some(event) = snapshots.next_event(now)
+        {
+            *budget -= 1;
             let is_well = match event {
                 SnapshotEvent::Begin => {
                     clear(&mut self.books, &mut self.about, sink);
@@ -362,7 +393,6 @@ impl Channel {
                 snapshots.fail(now);
             }
         }
-        1
     }
 
     /// Joins a snapshot that is complete to the stream, as soon as the lines have told of the number it ends with.

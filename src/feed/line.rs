@@ -5,6 +5,12 @@ use crate::types::Nanos;
 /// Numbers behind a line's own highest of which it is known whether the line brought them.
 const REMEMBERED: u64 = 65_536;
 
+/// Packets that a line sends in a row from before the numbers it told of, until it has taken those back: one that overtook
+/// a few others is not taken back.
+const CONTRARY: u32 = 8;
+/// As many where the numbers were told of so long ago that nothing can have overtaken them.
+const CONTRARY_LATE: u32 = 2;
+
 /// What a line brought. Every packet with messages is exactly one of `first`, `late` and `duplicates`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LineCounts {
@@ -22,6 +28,9 @@ pub struct LineCounts {
     pub missing: u64,
     /// Datagrams refused as a whole.
     pub errors: u64,
+    /// Packets that told of another session, of the end of this one or of a number far ahead and were not believed when
+    /// they came, and numbers told of that the line took back: many of them show a line that is bad.
+    pub doubted: u64,
 }
 
 /// How a packet stands to those the line brought before.
@@ -43,6 +52,14 @@ pub(super) struct Line {
     /// When it was last heard; `None` in this session not yet.
     pub(super) heard: Option<Nanos>,
     pub(super) counts: LineCounts,
+    /// One past the highest number it told of beyond the one that was awaited then.
+    claimed: u64,
+    /// When it last told of numbers beyond.
+    claimed_at: Nanos,
+    /// Where it went on from when it last passed numbers over, and goes on if it takes that back.
+    resume: u64,
+    /// Packets with which it went on from there in a row.
+    contrary: u32,
     /// A bit for each of the last numbers, by number modulo [`REMEMBERED`]: whether the line brought it.
     brought: Vec<u64>,
 }
@@ -50,13 +67,23 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new() -> Line {
         let words = usize::try_from(REMEMBERED / 64).expect("few");
-        Line { end: 1, heard: None, counts: LineCounts::default(), brought: vec![0; words] }
+        Line {
+            end: 1,
+            heard: None,
+            counts: LineCounts::default(),
+            claimed: 0,
+            claimed_at: Nanos(0),
+            resume: 0,
+            contrary: 0,
+            brought: vec![0; words],
+        }
     }
 
     /// A session begins: what came before `first` is not missing.
     pub(super) fn begin(&mut self, first: u64) {
         self.end = first;
         self.heard = None;
+        (self.claimed, self.resume, self.contrary) = (0, first, 0);
         self.brought.fill(u64::MAX);
     }
 
@@ -73,7 +100,70 @@ impl Line {
     fn pass_over(&mut self, sequence: u64) {
         self.counts.missing = self.counts.missing.saturating_add(sequence - self.end);
         self.set(self.end.max(sequence.saturating_sub(REMEMBERED)), sequence, false);
+        (self.resume, self.contrary) = (self.end, 0);
         self.end = sequence;
+    }
+
+    /// Whether it was heard no longer than `silence_ns` ago.
+    #[inline]
+    pub(super) fn is_alive(&self, silence_ns: u64, now: Nanos) -> bool {
+        self.heard.is_some_and(|heard| now.since(heard) <= silence_ns)
+    }
+
+    /// Whether it stands by its word that messages beyond `next` exist.
+    pub(super) const fn stands_by(&self, next: u64) -> bool {
+        self.claimed > next
+    }
+
+    /// Its packet told that messages up to `end` exist, though `next` is awaited.
+    pub(super) fn claim(&mut self, end: u64, now: Nanos) {
+        (self.claimed, self.claimed_at) = (self.claimed.max(end), now);
+        self.contrary = 0;
+    }
+
+    /// Its packet with the messages `first..end`, or none, is not ahead of `next`. Whether it is one of enough with which it
+    /// went on from before the numbers that it told of: then it is back there.
+    pub(super) fn takes_back(
+        &mut self,
+        (first, end): (u64, u64),
+        next: u64,
+        wait_ns: u64,
+        now: Nanos,
+    ) -> bool {
+        if !self.stands_by(next) || first < self.resume {
+            return false;
+        }
+        self.resume = end;
+        self.contrary += 1;
+        let is_late = now.since(self.claimed_at) >= wait_ns;
+        if self.contrary < if is_late { CONTRARY_LATE } else { CONTRARY } {
+            return false;
+        }
+        // What it passed over is not missing on this line: it was never told of.
+        let from = end.max(self.end.saturating_sub(REMEMBERED));
+        let passed = (from..self.end).filter(|&number| !self.has_brought(number)).count();
+        let passed = u64::try_from(passed).unwrap_or(0);
+        self.counts.missing = self.counts.missing.saturating_sub(passed);
+        self.counts.doubted += 1;
+        (self.end, self.claimed, self.contrary) = (end, 0, 0);
+        true
+    }
+
+    /// Counts a packet with messages.
+    #[inline]
+    pub(super) fn note(&mut self, place: Place, is_new: bool) {
+        let counts = &mut self.counts;
+        counts.out_of_order += u64::from(place == Place::Behind);
+        match (is_new, place) {
+            (true, _) => counts.first += 1,
+            (false, Place::Again) => counts.duplicates += 1,
+            (false, Place::Ahead | Place::Behind) => counts.late += 1,
+        }
+    }
+
+    fn has_brought(&self, number: u64) -> bool {
+        let (word, bit) = bit(number);
+        self.brought[word] & bit != 0
     }
 
     /// A packet with the messages `first..end`, of which there is at least one.

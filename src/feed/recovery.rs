@@ -4,7 +4,7 @@
 //! |---|---|
 //! | has declared a gap | the missing messages are asked for again; what follows them is queued |
 //! | got them | it goes on from the queue and is current |
-//! | has a gap longer than is asked for, an overflown queue, a silent server or a malformed message | everything is queued and a snapshot is asked for, again and again until there is one |
+//! | has a gap longer than is asked for, or open for too long, an overflown queue, a silent server or a malformed message | everything is queued and a snapshot is asked for, again and again until there is one |
 //! | got a snapshot | its books are the snapshot's; it goes on from the queue, from the snapshot's number on |
 //! | has no server that could help | passes over the gap, and stays stale until the next session |
 //!
@@ -76,6 +76,8 @@ pub struct Recovery {
     pub(super) snapshots: Option<Snapshots>,
     /// The session that what was asked for belongs to.
     session: Option<Session>,
+    /// Which of the streams it is that the arbiter saw begin.
+    epoch: u64,
     /// Whether the re-request server was given up for the gap in hand.
     is_given_up: bool,
     /// Where a retransmission is received.
@@ -92,6 +94,7 @@ impl Recovery {
             rerequest: settings.rerequest.map(Rerequest::new),
             snapshots: settings.snapshot.map(Snapshots::new),
             session: None,
+            epoch: 0,
             is_given_up: false,
             reply: vec![0; REPLY_BYTES_MAX].into_boxed_slice(),
             replies: 0,
@@ -123,12 +126,12 @@ impl Recovery {
             || self.snapshots.as_ref().is_some_and(Snapshots::is_busy)
     }
 
-    /// Takes note of the session: what was asked for in another is of no interest any more.
-    pub fn see_session(&mut self, session: Option<Session>) {
-        if session == self.session {
+    /// Takes note of the session: what was asked for in another, or before it began again, is of no interest any more.
+    pub fn see_session(&mut self, arbiter: &Arbiter) {
+        if arbiter.epoch() == self.epoch {
             return;
         }
-        self.session = session;
+        (self.session, self.epoch) = (arbiter.session(), arbiter.epoch());
         self.is_given_up = false;
         if let Some(rerequest) = &mut self.rerequest {
             rerequest.reset();
@@ -140,7 +143,7 @@ impl Recovery {
 
     /// Chooses the way back, after all that came was taken note of. Returns whether a hole was passed over, so that there
     /// may be more to take from the arbiter.
-    pub fn decide(&mut self, arbiter: &mut Arbiter) -> bool {
+    pub fn decide(&mut self, arbiter: &mut Arbiter, now: Nanos) -> bool {
         if self.snapshots.as_ref().is_some_and(Snapshots::is_active) {
             return false;
         }
@@ -149,7 +152,11 @@ impl Recovery {
             let most = self.rerequest.as_ref().map_or(0, |r| r.settings().gap_messages_max);
             let has_overflown = arbiter.take_overflow();
             let is_too_long = arbiter.declared_messages() > most;
-            wants_snapshot |= has_overflown || is_too_long || self.is_given_up;
+            let is_too_old = self.rerequest.as_ref().is_some_and(|rerequest| {
+                self.snapshots.is_some()
+                    && arbiter.recovering_ns(now) >= rerequest.settings().patience_ns()
+            });
+            wants_snapshot |= has_overflown || is_too_long || is_too_old || self.is_given_up;
         }
         if !wants_snapshot {
             return false;

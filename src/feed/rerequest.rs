@@ -26,6 +26,18 @@ pub struct RerequestSettings {
     pub gap_messages_max: u64,
 }
 
+/// How many times as long as until a silent server is given up a gap may stay open, though the server answers.
+const PATIENCE: u64 = 4;
+
+impl RerequestSettings {
+    /// How long a gap may stay open until a snapshot is the better way, in nanoseconds: more is lost than may be asked for.
+    pub const fn patience_ns(&self) -> u64 {
+        #[allow(clippy::as_conversions, reason = "`from` is not const; u32 to u64 cannot fail")]
+        let attempts = self.attempts_max as u64;
+        self.answer_ns.saturating_mul(attempts).saturating_mul(PATIENCE)
+    }
+}
+
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 struct Request {
@@ -136,11 +148,12 @@ impl Rerequest {
         let Some(place) = self.waiting.iter().position(Option::is_none) else {
             return NextRequest::Wait;
         };
-        let Some((first, end)) = arbiter.lost(self.asked_to) else {
+        // Where much is lost, one request for a few holes and what is between them brings more than one for each.
+        let most = self.settings.messages_per_request;
+        let Some((first, end)) = arbiter.lost_span(self.asked_to, most) else {
             return NextRequest::Wait;
         };
-        let most = first.saturating_add(u64::from(self.settings.messages_per_request));
-        let request = Request { first, end: end.min(most), sent: now, attempts: 1 };
+        let request = Request { first, end, sent: now, attempts: 1 };
         self.waiting[place] = Some(request);
         self.asked_to = request.end;
         self.ask(&request, now)

@@ -23,6 +23,7 @@ struct LineTally {
     out_of_order: Counter,
     missing: Counter,
     errors: Counter,
+    doubted: Counter,
 }
 
 impl LineTally {
@@ -34,6 +35,7 @@ impl LineTally {
         self.out_of_order.set(total(|c| c.out_of_order));
         self.missing.set(total(|c| c.missing));
         self.errors.set(total(|c| c.errors));
+        self.doubted.set(total(|c| c.doubted));
     }
 }
 
@@ -169,7 +171,10 @@ pub(super) struct Tally {
     recovery: RecoveryTally,
     upstream: UpstreamTally,
     duplicates: Counter,
+    late_sessions: Counter,
     session_changes: Counter,
+    restarts: Counter,
+    refuted: Counter,
     unknown_channels: Counter,
     drops: Counter,
     spills: Counter,
@@ -206,6 +211,7 @@ impl Tally {
                     out_of_order: registry.counter("feed_line_a_out_of_order_count"),
                     missing: registry.counter("feed_line_a_missing_count"),
                     errors: registry.counter("feed_line_a_error_count"),
+                    doubted: registry.counter("feed_line_a_doubted_count"),
                 },
                 LineTally {
                     packets: registry.counter("feed_line_b_packet_count"),
@@ -215,12 +221,16 @@ impl Tally {
                     out_of_order: registry.counter("feed_line_b_out_of_order_count"),
                     missing: registry.counter("feed_line_b_missing_count"),
                     errors: registry.counter("feed_line_b_error_count"),
+                    doubted: registry.counter("feed_line_b_doubted_count"),
                 },
             ],
             recovery: RecoveryTally::new(registry),
             upstream: UpstreamTally::new(registry),
             duplicates: registry.counter("feed_duplicate_count"),
+            late_sessions: registry.counter("feed_late_session_count"),
             session_changes: registry.counter("feed_session_change_count"),
+            restarts: registry.counter("feed_session_restart_count"),
+            refuted: registry.counter("feed_refuted_count"),
             unknown_channels: registry.counter("feed_unknown_channel_count"),
             drops: registry.counter("feed_drop_count"),
             spills: registry.counter("feed_spill_count"),
@@ -282,6 +292,11 @@ impl Tally {
             |c| c.sequence().counts().duplicates,
             |c| c.upstream().counts().repeated,
         ));
+        self.late_sessions.set(total(
+            |c| c.arbiter().counts().late_sessions,
+            |c| c.sequence().counts().late_sessions,
+            |_| 0,
+        ));
         self.session_changes.set(total(
             |c| c.arbiter().counts().session_changes,
             |c| c.sequence().counts().session_changes,
@@ -337,6 +352,8 @@ impl Tally {
             channels.clone().map(number).fold(0, u64::saturating_add)
         };
         self.recovered.set(total(|c| c.arbiter().counts().recovered));
+        self.restarts.set(total(|c| c.arbiter().counts().restarts));
+        self.refuted.set(total(|c| c.arbiter().counts().refuted));
         self.reordered.set(total(|c| c.arbiter().counts().reordered));
         self.retransmitted.set(total(|c| c.arbiter().counts().retransmitted));
         self.overflows.set(total(|c| c.arbiter().counts().overflows));

@@ -11,6 +11,9 @@ use crate::types::Nanos;
 /// How often the servers' sockets are looked at, in nanoseconds: each look costs a system call a server and client.
 pub const LOOK_NS: u64 = 50_000;
 
+/// For how long nobody may have asked until everybody has what it missed, in nanoseconds.
+const QUIET_NS: u64 = 100_000_000;
+
 /// The servers, where there are any.
 #[derive(Debug, Default)]
 pub struct RecoveryServers {
@@ -19,6 +22,7 @@ pub struct RecoveryServers {
     /// The books as they stand.
     pub glimpse: Option<GlimpseServer>,
     looked_at: Option<Nanos>,
+    asked_at: Option<Nanos>,
 }
 
 impl RecoveryServers {
@@ -27,7 +31,7 @@ impl RecoveryServers {
         rerequest: Option<RerequestServer>,
         glimpse: Option<GlimpseServer>,
     ) -> RecoveryServers {
-        RecoveryServers { rerequest, glimpse, looked_at: None }
+        RecoveryServers { rerequest, glimpse, looked_at: None, asked_at: None }
     }
 
     /// Serves whoever asks, at most once in [`LOOK_NS`]; returns how much was done.
@@ -45,10 +49,23 @@ impl RecoveryServers {
             return 0;
         }
         self.looked_at = Some(now);
-        let again = self.rerequest.as_mut().map_or(0, |server| server.poll(mold));
-        let Some(server) = &mut self.glimpse else { return again };
-        let sequence = mold.next_sequence();
-        again + server.poll(now, &Standing { exchange, event, stamp_ns, sequence })
+        let mut work = self.rerequest.as_mut().map_or(0, |server| server.poll(mold));
+        if let Some(server) = &mut self.glimpse {
+            let sequence = mold.next_sequence();
+            work += server.poll(now, &Standing { exchange, event, stamp_ns, sequence });
+        }
+        if work > 0 {
+            self.asked_at = Some(now);
+        }
+        work
+    }
+
+    /// Whether nobody has asked for anything lately: who missed something has it by now, as far as it asks at all.
+    pub fn is_quiet(&self) -> bool {
+        match (self.looked_at, self.asked_at) {
+            (Some(looked_at), Some(asked_at)) => looked_at.since(asked_at) >= QUIET_NS,
+            (_, None) | (None, _) => true,
+        }
     }
 
     /// What the servers did.

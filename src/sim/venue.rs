@@ -436,7 +436,10 @@ impl<I: Inbound, O: Outbound, K: PacketSink> Agent for VenueAgent<I, O, K> {
     }
 
     fn is_drained(&self) -> bool {
-        self.desk.is_flushed() && self.held_since.is_none() && self.desk.mold.is_told()
+        self.desk.is_flushed()
+            && self.held_since.is_none()
+            && self.desk.mold.is_told()
+            && self.recovery.is_quiet()
     }
 
     /// Closes the day, ends the market data session, and hands over the ledger with the books as they stood.

@@ -59,9 +59,14 @@ pub const COUNTERS: &[CounterRow] = &[
         "Snapshots asked for in vain: no connection, no login, no end, or too old.",
     ),
     row("feed_glimpse_rejected_count", "Those whose login was refused."),
+    row("feed_late_session_count", "Datagrams of the session before: late, or of a line behind."),
     row(
         "feed_levels_full_count",
         "Price levels of IEX, and orders at a price of ITCH, there was no room for; their book is stale.",
+    ),
+    row(
+        "feed_line_a_doubted_count",
+        "Packets of line A not believed at first, or that it took back: another session, an end, numbers far ahead.",
     ),
     row("feed_line_a_duplicate_count", "Packets that line A had brought before itself."),
     row("feed_line_a_error_count", "Datagrams of line A refused as a whole."),
@@ -79,6 +84,10 @@ pub const COUNTERS: &[CounterRow] = &[
         "Packets of line A that came after one that follows them.",
     ),
     row("feed_line_a_packet_count", "Packets of line A, heartbeats too."),
+    row(
+        "feed_line_b_doubted_count",
+        "Packets of line B not believed at first, or that it took back: another session, an end, numbers far ahead.",
+    ),
     row("feed_line_b_duplicate_count", "Packets that line B had brought before itself."),
     row("feed_line_b_error_count", "Datagrams of line B refused as a whole."),
     row("feed_line_b_first_count", "Packets in which line B was the first to bring something."),
@@ -118,6 +127,7 @@ pub const COUNTERS: &[CounterRow] = &[
     ),
     row("feed_reference_conflated_count", "Those replaced by newer ones while feed_risk was full."),
     row("feed_reference_count", "Best bids and offers sent to risk."),
+    row("feed_refuted_count", "Holes that were none: the lines took back what they had told of."),
     row(
         "feed_reordered_count",
         "Holes that a packet out of order, or the other line, filled before they counted as gaps.",
@@ -132,6 +142,10 @@ pub const COUNTERS: &[CounterRow] = &[
     row("feed_rerequest_reply_error_count", "Those refused because their framing is wrong."),
     row("feed_retransmitted_count", "Missing messages that retransmissions brought."),
     row("feed_session_change_count", "Sessions that a channel began after its first."),
+    row(
+        "feed_session_restart_count",
+        "Streams that began again from a smaller number in the same session; books were cleared.",
+    ),
     row("feed_snapshot_count", "Snapshots of an instrument begun for strategies that come late."),
     row("feed_snapshot_message_count", "Messages those took."),
     row("feed_spill_count", "Orders beyond the price levels that are kept sorted."),

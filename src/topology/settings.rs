@@ -44,6 +44,8 @@ const SESSION_RETRY_NS: u64 = 1_000_000_000;
 
 /// Messages a packet has at most, for the size of a channel's reorder window: no ITCH message is shorter than 12 bytes.
 const WINDOW_PACKET_MESSAGES: u32 = 128;
+/// Packets in all with which one line is believed without the other ([`Ordering::confirm_packets`]).
+const CONFIRM_PACKETS: u32 = 3;
 /// The only stream there is of DEEP, and of TOPS (both specifications, "Protocol Identification on IEX-TP").
 const IEX_STREAM: StreamId = StreamId(1);
 /// The longest wait between two attempts to get a snapshot.
@@ -269,11 +271,11 @@ pub(super) fn ordering(channel: &config::Channel) -> Ordering {
         packets => packets.saturating_mul(WINDOW_PACKET_MESSAGES).max(1_024),
     };
     let messages = if has_server { reorder.queue_messages.max(window) } else { window };
-    let lines = match &channel.source {
-        config::Source::Multicast { line_b: Some(_), .. } => 2,
-        config::Source::Multicast { line_b: None, .. }
-        | config::Source::Capture { .. }
-        | config::Source::Aeron { .. } => 1,
+    let (lines, confirm_packets) = match &channel.source {
+        config::Source::Multicast { line_b: Some(_), .. } => (2, CONFIRM_PACKETS),
+        config::Source::Multicast { line_b: None, .. } => (1, CONFIRM_PACKETS),
+        // What was recorded may be of both lines, and comes as one: nothing tells who says what.
+        config::Source::Capture { .. } | config::Source::Aeron { .. } => (1, 0),
     };
     Ordering {
         lines,
@@ -281,6 +283,7 @@ pub(super) fn ordering(channel: &config::Channel) -> Ordering {
         wait_ns: u64::from(reorder.wait_us) * 1_000,
         line_wait_ns: u64::from(reorder.line_wait_us) * 1_000,
         messages_max: usize::try_from(messages).unwrap_or(usize::MAX),
+        confirm_packets,
     }
 }
 

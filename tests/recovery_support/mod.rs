@@ -306,6 +306,7 @@ pub const ORDERING: Ordering = Ordering {
     wait_ns: 1_000_000,
     line_wait_ns: 300_000,
     messages_max: 16_384,
+    confirm_packets: 3,
 };
 
 pub fn settings(orders_max: usize) -> ChannelSettings {

@@ -37,6 +37,8 @@ pub(super) struct Balance {
     pub fills: u64,
     /// Heap operations in hot duty cycles of the gateway.
     pub hot_path_allocations: u64,
+    /// Whether the gateway got any packet of market data.
+    pub has_market_data: bool,
     /// Everything that does not agree, in sentences.
     pub faults: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Balance {
             denied_by_reason: BTreeMap::new(),
             fills: count(account.fills().len()),
             hot_path_allocations: gateway.hot_path_allocations,
+            has_market_data: gateway.counter("feed_packet_count") > 0,
             faults: Vec::new(),
         };
         balance.count(account);
@@ -60,7 +63,12 @@ impl Balance {
             Some(risk) => balance.risk_agrees(account, risk),
             None => balance.faults.push("risk left no positions".into()),
         }
-        balance.books_agree(world, ledger, gateway);
+        if balance.has_market_data {
+            balance.books_agree(world, ledger, gateway);
+        } else {
+            let fault = "no market data arrived: the gateway got none of the exchange's packets, so no order was sent";
+            balance.faults.push(fault.into());
+        }
         balance.gateway_agrees(gateway);
         Ok(balance)
     }

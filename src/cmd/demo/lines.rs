@@ -22,6 +22,8 @@ const HEARTBEAT_NS: u64 = 20_000_000;
 /// Messages kept to be sent again, at most, and their bytes: some seconds of the fastest market the demo has.
 const KEPT_MESSAGES_MAX: usize = 1 << 17;
 const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Requests for lost messages in a second, at most: enough where each line loses a third of the fastest market the demo has.
+const REREQUESTS_PER_SECOND: u32 = 20_000;
 const USER: &str = "demo";
 const PASSWORD_FILE: &str = "glimpse.password";
 const PASSWORD_BYTES: usize = 10;
@@ -65,9 +67,9 @@ impl LineArgs {
     }
 
     /// How the exchange sends market data.
-    pub fn mold(&self, seed: u64) -> MoldConfig {
+    pub fn mold(&self, seed: u64, session: [u8; 10]) -> MoldConfig {
         if !self.is_bad() {
-            return MoldConfig::default();
+            return MoldConfig { session, ..MoldConfig::default() };
         }
         MoldConfig {
             heartbeat_ns: HEARTBEAT_NS,
@@ -75,6 +77,7 @@ impl LineArgs {
             kept_bytes_max: KEPT_BYTES_MAX,
             impairments: [self.impairment(); 2],
             impairment_seed: seed,
+            session,
             ..MoldConfig::default()
         }
     }
@@ -106,6 +109,7 @@ impl Recovery {
     /// Binds the servers to free ports, and writes the password into the run's folder.
     pub fn prepare(
         directory: &Path,
+        session: [u8; 10],
         instruments: usize,
         orders_max: u32,
     ) -> Result<Recovery, String> {
@@ -115,8 +119,10 @@ impl Recovery {
         let any_port = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
         let mut user = [b' '; 6];
         user[..USER.len()].copy_from_slice(USER.as_bytes());
-        let config =
-            GlimpseConfig::new(any_port, user, Password(password), instruments, orders_max);
+        let config = GlimpseConfig {
+            session,
+            ..GlimpseConfig::new(any_port, user, Password(password), instruments, orders_max)
+        };
         let glimpse = GlimpseServer::bind(config).map_err(told)?;
         let rerequest = RerequestServer::bind(&RerequestConfig::at(any_port)).map_err(told)?;
         Ok(Recovery {
@@ -129,7 +135,7 @@ impl Recovery {
     /// The keys of the gateway's channel that name the servers.
     pub fn keys(&self) -> String {
         format!(
-            "rerequest = \"{}\"\nglimpse = \"{}\"\nglimpse_user = \"{USER}\"\nglimpse_password_file = \"{PASSWORD_FILE}\"\n",
+            "rerequest = \"{}\"\nrerequest_per_second = {REREQUESTS_PER_SECOND}\nglimpse = \"{}\"\nglimpse_user = \"{USER}\"\nglimpse_password_file = \"{PASSWORD_FILE}\"\n",
             self.rerequest, self.glimpse
         )
     }
@@ -181,7 +187,8 @@ mod tests {
     fn the_servers_are_bound_and_the_password_is_for_its_owner() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
-        let recovery = Recovery::prepare(folder.path(), 4, 1_000).expect("free ports");
+        let recovery =
+            Recovery::prepare(folder.path(), *b"SIMULATION", 4, 1_000).expect("free ports");
         assert!(recovery.rerequest.port() != 0 && recovery.glimpse.port() != 0);
         let path = folder.path().join(PASSWORD_FILE);
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();

@@ -41,11 +41,16 @@ use crate::telemetry::{Registry, Snapshot};
 use crate::topology;
 use crate::types::UtcNanos;
 
+/// The strategy's stage before it has a session and prices.
+const WAITING: u8 = 0;
 /// The strategy's stages from which on there is nothing more to come.
 const SETTLED: u8 = 2;
 const REFUSED: u8 = 3;
 /// How long the run may take beyond its schedule until it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take until the strategy sends its first order.
+const PATIENCE_TO_START: Duration = Duration::from_secs(30);
 
 /// How the agents are grouped on threads, or processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -163,7 +168,10 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
         let sent = world.progress.sent.load(Ordering::Relaxed);
         bar.set_position(sent);
         let stage = world.progress.stage.load(Ordering::Relaxed);
-        stuck = clock.now().since(began) > crate::types::Nanos::of(limit);
+        let elapsed_ns = clock.now().since(began);
+        // Nobody trades without prices: where they do not come, they are not waited for to the end.
+        let limit = if stage == WAITING { PATIENCE_TO_START } else { limit };
+        stuck = elapsed_ns > crate::types::Nanos::of(limit);
         let phase = lifecycle.phase();
         if side.tend(phase) || stage >= SETTLED || stuck {
             lifecycle.advance(Phase::Draining);
@@ -181,7 +189,7 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
     if world.progress.stage.load(Ordering::Relaxed) == REFUSED {
         balance.faults.push("the gateway refused the strategy's session".into());
     }
-    if stuck {
+    if stuck && balance.has_market_data {
         let fault = "the run did not end in time: orders were left without an answer";
         balance.faults.push(fault.into());
     }

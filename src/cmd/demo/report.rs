@@ -135,7 +135,7 @@ impl<'a> Report<'a> {
         }
         writeln!(out, "hot-path allocations: {}", self.balance.hot_path_allocations)?;
         writeln!(out, "histograms: {} (postern hist {0})", self.hlog.display())?;
-        if self.is_interrupted() {
+        if self.is_interrupted() && self.balance.has_market_data {
             writeln!(out, "INTERRUPTED: {} of {} orders were sent", orders.sent, self.asked)?;
         }
         if self.balance.is_balanced() {

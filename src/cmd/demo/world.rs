@@ -74,6 +74,8 @@ pub(super) struct World {
     instruments: Vec<VenueInstrument>,
     script: Option<CaptureScript>,
     recovery: Option<Recovery>,
+    /// The market data session's name.
+    market_session: [u8; 10],
     is_bad: bool,
     /// The strategy's progress.
     pub progress: Arc<StrategyProgress>,
@@ -109,8 +111,10 @@ impl World {
         litter::sweep();
         let folders = Folders::new(&folder(args)?, args.keep.is_some());
         let claim = Claim::new(folders.clone());
-        let (config, recovery) =
-            furnish(args, &folders, &instruments).inspect_err(|_| folders.remove())?;
+        let clock = Clock::start();
+        let market_session = session_name(clock.utc(clock.now()));
+        let furnished = furnish(args, &folders, market_session, &instruments);
+        let (config, recovery) = furnished.inspect_err(|_| folders.remove())?;
         Ok(World {
             config,
             folders,
@@ -118,6 +122,7 @@ impl World {
             instruments,
             script,
             recovery,
+            market_session,
             is_bad: args.lines.is_bad(),
             progress: Arc::default(),
             account: Arc::default(),
@@ -222,7 +227,7 @@ impl World {
             ledger_orders_max: orders + 1,
             ledger_fills_max: orders.saturating_mul(2) + 1_024,
             open_orders_max: OPEN_ORDERS_MAX,
-            mold: args.lines.mold(args.seed),
+            mold: args.lines.mold(args.seed, self.market_session),
             ..VenueConfig::new(
                 self.instruments.clone(),
                 vec![session],
@@ -490,12 +495,13 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
 fn furnish(
     args: &DemoArgs,
     folders: &Folders,
+    session: [u8; 10],
     instruments: &[VenueInstrument],
 ) -> Result<(Config, Option<Recovery>), String> {
     let directory = folders.directory.as_path();
     let recovery = args.lines.is_bad();
     let recovery = recovery
-        .then(|| Recovery::prepare(directory, instruments.len(), OPEN_ORDERS_MAX))
+        .then(|| Recovery::prepare(directory, session, instruments.len(), OPEN_ORDERS_MAX))
         .transpose()?;
     let text = configuration(args, folders, instruments, recovery.as_ref())?;
     for key in ["strategy.key", "venue.key"] {
@@ -505,6 +511,15 @@ fn furnish(
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     let config = Config::load(&path).map_err(|errors| errors.to_string())?;
     Ok((config, recovery))
+}
+
+/// A start is a session of its own: who heard the last one must not take this one's messages for its continuation. Named
+/// after the second it begins.
+fn session_name(utc: UtcNanos) -> [u8; 10] {
+    let mut name = [b'0'; 10];
+    let text = format!("{:010}", utc.0 / 1_000_000_000 % 10_000_000_000);
+    name.copy_from_slice(text.as_bytes());
+    name
 }
 
 fn write_key(path: &Path) -> std::io::Result<()> {

@@ -5,14 +5,31 @@
 //! that is alive has gone past the hole without filling it. A hole that is shorter than that changes nothing but the order
 //! of arrival. What is declared is either kept open, where there is a way to recover, or passed over; either way the
 //! channel is stale. Time is the `now` handed in.
+//!
+//! What one line alone says is taken with care: that another session has begun ([`claims`]), that this one is over
+//! ([`ending`]), that messages far ahead exist, or a few that the line itself does not stand by ([`Line::takes_back`]). What
+//! comes in sequence passes without any of these questions.
 
+mod claims;
+mod doubt;
+mod ending;
+mod holes;
+mod rewind;
+
+use crate::feed::arbiter::claims::Claims;
+use crate::feed::arbiter::ending::Ending;
+use crate::feed::arbiter::rewind::Rewind;
 use crate::feed::line::{Line, LineCounts, Place};
-use crate::feed::moldudp64::{Header, Messages, Packet, Session};
+use crate::feed::moldudp64::{END_OF_SESSION, Header, Messages, Packet, Session};
 use crate::feed::window::{Kept, Window};
 use crate::types::{FeedState, Nanos};
 
 /// Lines a channel can have: A and B.
 pub const LINES_MAX: usize = 2;
+
+/// How far ahead of what is known a number is believed at once, in messages, where there is room behind a hole for as many.
+/// On a line that lost more the next packets follow soon: so much is sent in haste.
+const REACH: u64 = 1_024;
 
 /// Where a channel may be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +53,21 @@ pub struct Ordering {
     pub line_wait_ns: u64,
     /// Messages that can be kept behind a hole; rounded up to a power of two. 0: none, a hole is a gap at once.
     pub messages_max: usize,
+    /// Packets in all with which a line tells the same until it is believed without the other, where it tells of another
+    /// session, of the end, or of a number far ahead. 0: it is believed at once.
+    pub confirm_packets: u32,
 }
 
 impl Ordering {
     /// No waiting: whatever is ahead of the next number declares a gap.
-    pub const OFF: Ordering =
-        Ordering { lines: 1, packets_max: 0, wait_ns: 0, line_wait_ns: 0, messages_max: 0 };
+    pub const OFF: Ordering = Ordering {
+        lines: 1,
+        packets_max: 0,
+        wait_ns: 0,
+        line_wait_ns: 0,
+        messages_max: 0,
+        confirm_packets: 0,
+    };
 }
 
 /// What to do with a packet's messages.
@@ -69,9 +95,12 @@ pub enum Take {
 pub struct Judgement {
     /// What to do with its messages.
     pub take: Take,
-    /// Whether a new session begins with it: the books must be cleared first.
+    /// Whether the stream begins anew with it, in a new session or in the same: the books must be cleared first.
     pub new_session: bool,
 }
+
+/// Nothing changes.
+const NOTHING: Judgement = Judgement { take: Take::Nothing, new_session: false };
 
 /// What a channel went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -94,6 +123,10 @@ pub struct ArbiterCounts {
     pub late_sessions: u64,
     /// Sessions begun after the first.
     pub session_changes: u64,
+    /// Times the stream began again from a smaller number in the same session: the exchange was restarted.
+    pub restarts: u64,
+    /// Holes that the lines took back: what they had told of did not exist.
+    pub refuted: u64,
 }
 
 /// Why a snapshot does not join the stream.
@@ -132,13 +165,26 @@ pub struct Arbiter {
     open_gaps: u64,
     /// Whether the queue had no room since this was last asked.
     has_overflown: bool,
+    /// Packets without messages that told of the hole at the next number.
+    hints: u32,
     /// Whether everything is queued until a snapshot says from where on.
     is_collecting: bool,
+    /// Whether no packet may pass unquestioned: everything is queued, or the session is over.
+    is_guarded: bool,
+    /// Whether what was queued is being applied, a part at a time.
+    is_catching_up: bool,
+    claims: Claims,
+    ending: Ending,
+    rewinds: [Rewind; LINES_MAX],
+    /// Sessions begun, and streams begun again.
+    epoch: u64,
     heard: Nanos,
     /// Whether the sequence has been complete at a time in this session.
     is_joined: bool,
     is_broken: bool,
     is_ended: bool,
+    /// The number behind the last message of a session that is over.
+    ended_at: u64,
     state: FeedState,
     counts: ArbiterCounts,
     lines: [Line; LINES_MAX],
@@ -162,11 +208,19 @@ impl Arbiter {
             declared: 0,
             open_gaps: 0,
             has_overflown: false,
+            hints: 0,
             is_collecting: false,
+            is_guarded: false,
+            is_catching_up: false,
+            claims: Claims::new(0, u64::MAX),
+            ending: Ending::default(),
+            rewinds: [Rewind::default(); LINES_MAX],
+            epoch: 0,
             heard: Nanos(0),
             is_joined: false,
             is_broken: false,
             is_ended: false,
+            ended_at: 0,
             state: FeedState::Stale,
             counts: ArbiterCounts::default(),
             lines: [Line::new(), Line::new()],
@@ -184,6 +238,12 @@ impl Arbiter {
         assert!((1..=LINES_MAX).contains(&lines), "{lines} lines");
         assert!(!keeps_gaps || ordering.messages_max > 0, "gaps are kept, and nothing behind them");
         self.window = Window::new(ordering.messages_max);
+        let reach = match (ordering.confirm_packets, self.window.capacity()) {
+            (0, _) => u64::MAX,
+            (_, 0) => REACH,
+            (_, capacity) => capacity.min(REACH),
+        };
+        self.claims = Claims::new(ordering.confirm_packets, reach);
         (self.ordering, self.keeps_gaps) = (ordering, keeps_gaps);
         self
     }
@@ -193,118 +253,226 @@ impl Arbiter {
     #[inline]
     pub fn judge(&mut self, line: u8, packet: &Packet<'_>, now: Nanos) -> Judgement {
         let header = packet.header();
-        let new_session = match self.session {
-            Some(session) if session == header.session => false,
-            Some(_) if self.last_session == Some(header.session) => {
-                self.counts.late_sessions += 1;
-                return Judgement { take: Take::Nothing, new_session: false };
-            }
-            Some(_) | None => self.begin(&header, now),
-        };
-        self.heard = now;
         let line = usize::from(line).min(LINES_MAX - 1);
-        self.lines[line].heard = Some(now);
-        self.lines[line].counts.packets += 1;
-        let take = match *packet {
-            Packet::Data(header, messages) => self.sequence(line, header, messages, now),
-            Packet::Heartbeat(_) => {
-                self.expect(line, header.sequence, now);
-                Take::Nothing
-            }
-            Packet::EndOfSession(_) => {
-                self.expect(line, header.sequence, now);
-                self.is_ended = true;
-                Take::Nothing
-            }
+        let is_plain = self.session == Some(header.session)
+            && header.sequence <= self.window.base()
+            && !self.is_guarded;
+        if !is_plain {
+            return self.judge_doubtful(line, packet, now);
+        }
+        self.hear(line, now);
+        let judgement = match *packet {
+            Packet::Data(header, _) => self.sequence(line, packet, header, now),
+            Packet::Heartbeat(_) | Packet::EndOfSession(_) => self.judge_empty(line, packet, now),
         };
-        if self.has_hole() {
-            self.judge_hole(now);
+        // Nothing is being queued here.
+        if self.end > self.window.base() {
+            self.look_at_hole(line, &header, now);
         }
         self.state = self.state_at(now);
-        Judgement { take, new_session }
+        judgement
     }
 
-    /// A session begins; `true` if another was there before it.
+    #[inline]
+    fn hear(&mut self, line: usize, now: Nanos) {
+        self.heard = now;
+        self.lines[line].heard = Some(now);
+        self.lines[line].counts.packets += 1;
+    }
+
+    /// [`Arbiter::judge`] for what is not simply the next packet or a late one: of another session, ahead, or while
+    /// everything is queued or over.
     #[cold]
-    fn begin(&mut self, header: &Header, now: Nanos) -> bool {
-        let replaces = self.session.is_some();
-        self.counts.session_changes += u64::from(replaces);
-        self.last_session = self.session;
+    fn judge_doubtful(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+        let header = packet.header();
+        if self.session.is_none() {
+            self.begin(&header, header.sequence, now);
+        }
+        let is_other = self.session != Some(header.session);
+        let is_claim = is_other || self.is_far(header.sequence);
+        if is_claim && !self.is_believed(line, packet, now) {
+            return NOTHING;
+        }
+        if is_other {
+            let held = self.claims.held(header).map(|(_, held, _)| held.sequence);
+            let first = held.fold(header.sequence, u64::min);
+            self.counts.session_changes += 1;
+            self.begin(&header, first, now);
+        }
+        self.hear(line, now);
+        if is_claim {
+            self.take_held(line, header, now);
+        }
+        let judgement = self.judge_believed(line, packet, now);
+        if is_claim {
+            self.hints = self.claims.confirm_packets();
+        }
+        Judgement { new_session: is_other || judgement.new_session, ..judgement }
+    }
+
+    /// The rest of [`Arbiter::judge_doubtful`], for a packet of this session whose number is believed.
+    fn judge_believed(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+        let header = packet.header();
+        let judgement = match *packet {
+            Packet::Data(_, messages)
+                if self.is_collecting || header.sequence > self.window.base() =>
+            {
+                self.keep(line, packet, header, messages, now)
+            }
+            Packet::Data(..) => self.sequence(line, packet, header, now),
+            Packet::Heartbeat(_) | Packet::EndOfSession(_) => self.judge_empty(line, packet, now),
+        };
+        let brings = matches!(judgement.take, Take::From { .. });
+        if self.is_ended && brings && end_of(&header) > self.ended_at {
+            // Messages behind the last one: it was not the end.
+            self.is_ended = false;
+            self.is_guarded = self.is_collecting;
+        }
+        // What is beyond all room decides about the holes before it itself.
+        let is_beyond = matches!(judgement.take, Take::Beyond { .. });
+        if self.has_hole() && !is_beyond {
+            self.look_at_hole(line, &header, now);
+        }
+        self.state = self.state_at(now);
+        judgement
+    }
+
+    /// A session begins with message `first`, where one may join anywhere.
+    #[cold]
+    fn begin(&mut self, header: &Header, first: u64, now: Nanos) {
+        if self.session != Some(header.session) {
+            self.last_session = self.session;
+        }
         self.session = Some(header.session);
         let next = match self.join {
             Join::First => 1,
-            Join::Anywhere => header.sequence,
+            Join::Anywhere => first,
         };
         self.window.restart(next);
-        self.lines.iter_mut().for_each(|line| line.begin(header.sequence));
+        self.lines.iter_mut().for_each(|line| line.begin(first));
+        self.ending = Ending::default();
+        self.rewinds = [Rewind::default(); LINES_MAX];
+        self.epoch += 1;
         (self.end, self.end_at, self.opened) = (next, now, now);
-        (self.declared, self.open_gaps) = (0, 0);
+        (self.declared, self.open_gaps, self.hints) = (0, 0, 0);
         self.is_moved = false;
         self.has_overflown = false;
         self.is_collecting = false;
+        self.is_guarded = false;
+        self.is_catching_up = false;
         self.is_joined = false;
         self.is_broken = false;
         self.is_ended = false;
-        replaces
     }
 
-    /// The next message has number `sequence`: if that is more than expected, some are missing.
-    #[inline]
-    fn expect(&mut self, line: usize, sequence: u64, now: Nanos) {
+    /// The stream begins again from a smaller number, in the session it had: a packet that shows it is the first to count.
+    #[cold]
+    fn restart(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+        let header = packet.header();
+        self.counts.restarts += 1;
+        self.claims.clear();
+        self.begin(&header, header.sequence, now);
+        self.lines[line].heard = Some(now);
+        self.heard = now;
+        // That what is before it exists needs no further word.
+        self.end = self.end.max(header.sequence);
+        self.hints = self.ordering.confirm_packets;
+        let judgement = self.judge_believed(line, packet, now);
+        Judgement { new_session: true, ..judgement }
+    }
+
+    /// A packet without messages: the next one has its number, and the end may have come.
+    #[cold]
+    fn judge_empty(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+        let sequence = packet.header().sequence;
+        let base = self.window.base();
+        if sequence < base && sequence < self.lines[line].end {
+            // Less than this very line told before.
+            let is_end = matches!(packet, Packet::EndOfSession(_));
+            self.lines[line].counts.doubted += u64::from(is_end);
+            return self.note_rewind(line, packet, now);
+        }
         self.lines[line].told(sequence);
         if sequence > self.end && !self.is_collecting {
             self.raise_end(sequence, now);
         }
-        self.is_joined |= sequence == self.window.base() && !self.is_collecting;
+        self.is_joined |= sequence == base && !self.is_collecting;
+        if let Packet::EndOfSession(_) = packet {
+            self.judge_end(line, sequence, now);
+        }
+        NOTHING
+    }
+
+    /// A line tells that the session is over, and that message `sequence` would follow.
+    fn judge_end(&mut self, line: usize, sequence: u64, now: Nanos) {
+        let confirm_packets = self.claims.confirm_packets();
+        let standing = self.standing(line, now);
+        let is_possible = sequence >= self.window.base();
+        let is_believed =
+            is_possible && self.ending.weigh(line, sequence, confirm_packets, &standing);
+        if is_believed || confirm_packets == 0 {
+            (self.is_ended, self.is_guarded, self.ended_at) = (true, true, sequence);
+        } else {
+            self.lines[line].counts.doubted += 1;
+        }
+    }
+
+    /// A packet that brings nothing which its line had not brought. Where nothing else comes, the stream has begun again.
+    #[cold]
+    fn note_rewind(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+        if self.claims.confirm_packets() == 0 {
+            return NOTHING;
+        }
+        let header = packet.header();
+        let awaited = self.window.base();
+        let heard = self.standing(line, now).heard;
+        let numbers = (header.sequence, end_of(&header));
+        self.rewinds[line].note(numbers, awaited, heard[line], self.claims.reach(), now);
+        // Copies show no life: where only they come, the channel falls silent.
+        self.heard = self.heard.min(self.rewinds[line].since());
+        let is_certain = |line: usize| self.rewinds[line].is_certain(awaited, heard[line]);
+        let is_alive = |line: &usize| self.lines[*line].is_alive(self.stale_after_ns, now);
+        let lines = 0..usize::from(self.ordering.lines);
+        let all_begin_again = is_certain(line) && lines.filter(is_alive).all(is_certain);
+        if all_begin_again { self.restart(line, packet, now) } else { NOTHING }
     }
 
     /// Messages up to `end` exist.
     #[cold]
     fn raise_end(&mut self, end: u64, now: Nanos) {
         if self.end <= self.window.base() {
-            self.opened = now;
+            (self.opened, self.hints) = (now, 0);
         }
         (self.end, self.end_at) = (end, now);
     }
 
-    #[inline]
+    /// A packet that is not ahead of the next number.
+    #[inline(always)]
     fn sequence(
         &mut self,
         line: usize,
+        packet: &Packet<'_>,
         header: Header,
-        messages: Messages<'_>,
         now: Nanos,
-    ) -> Take {
+    ) -> Judgement {
         let (first, count) = (header.sequence, header.count);
         let end = first.saturating_add(u64::from(count)); // a parsed packet does not overflow
         let place = self.lines[line].brought(first, end);
         let next = self.window.base();
-        if first > next || self.is_collecting {
-            return self.keep(line, place, header, messages, now);
-        }
         if end <= next {
             self.counts.duplicates += u64::from(count);
-            self.note(line, place, false);
-            return Take::Nothing;
+            self.lines[line].note(place, false);
+            if place == Place::Again {
+                return self.note_rewind(line, packet, now);
+            }
+            return NOTHING;
         }
-        self.note(line, place, true);
+        self.lines[line].note(place, true);
         // At most `count`, since `end` is beyond `next`.
         let skip = u16::try_from(next - first).unwrap_or(count);
         self.counts.duplicates += u64::from(skip);
         self.accept(end);
-        Take::From { skip }
-    }
-
-    /// Counts a packet with messages for its line.
-    #[inline]
-    fn note(&mut self, line: usize, place: Place, is_new: bool) {
-        let counts = &mut self.lines[line].counts;
-        counts.out_of_order += u64::from(place == Place::Behind);
-        match (is_new, place) {
-            (true, _) => counts.first += 1,
-            (false, Place::Again) => counts.duplicates += 1,
-            (false, Place::Ahead | Place::Behind) => counts.late += 1,
-        }
+        Judgement { take: Take::From { skip }, new_session: false }
     }
 
     /// Messages from the next one up to `end` are there, in order.
@@ -332,18 +500,19 @@ impl Arbiter {
     fn keep(
         &mut self,
         line: usize,
-        place: Place,
+        packet: &Packet<'_>,
         header: Header,
         messages: Messages<'_>,
         now: Nanos,
-    ) -> Take {
+    ) -> Judgement {
         let (first, count) = (header.sequence, header.count);
         let end = first.saturating_add(u64::from(count));
+        let place = self.lines[line].brought(first, end);
         if self.is_collecting {
-            self.make_room(first, end);
+            self.make_room(end);
         } else if !self.keeps_gaps && end - self.window.base() > self.window.capacity() {
-            self.note(line, place, true);
-            return Take::Beyond { first, count };
+            self.lines[line].note(place, true);
+            return Judgement { take: Take::Beyond { first, count }, new_session: false };
         }
         let (mut new, mut beyond) = (0, 0);
         for (sequence, bytes) in (first..end).zip(messages) {
@@ -357,22 +526,20 @@ impl Arbiter {
             self.counts.overflows += 1;
             self.has_overflown = true;
         }
-        self.note(line, place, new > 0 || beyond > 0);
+        self.lines[line].note(place, new > 0 || beyond > 0);
         if end > self.end && !self.is_collecting {
             self.raise_end(end, now);
         }
-        Take::Nothing
+        if place == Place::Again && end <= self.window.base() {
+            return self.note_rewind(line, packet, now);
+        }
+        NOTHING
     }
 
-    /// While everything is queued the newest messages are what counts: the oldest make room. A packet from somewhere else
-    /// altogether begins the queue anew, so that one wrong number does not shut out all that follow.
-    fn make_room(&mut self, first: u64, end: u64) {
+    /// While everything is queued the newest messages are what counts: the oldest make room.
+    fn make_room(&mut self, end: u64) {
         let (base, capacity) = (self.window.base(), self.window.capacity());
-        let far = capacity.saturating_mul(2);
-        if first > base.saturating_add(far) || base > first.saturating_add(far) {
-            self.counts.overflows += u64::from(!self.window.is_empty());
-            self.window.restart(first);
-        } else if end > base.saturating_add(capacity) {
+        if end > base.saturating_add(capacity) {
             self.counts.overflows += u64::from(!self.window.is_empty());
             self.window.advance(end - capacity);
         }
@@ -413,114 +580,6 @@ impl Arbiter {
         Some(message)
     }
 
-    /// One past the hole at the next number.
-    fn hole_end(&self) -> u64 {
-        self.window.first_kept(self.window.base()).unwrap_or(self.end)
-    }
-
-    /// Looks at the holes, once all that can be taken was taken, and declares those for which it is time. Returns whether
-    /// one was passed over, so that there may be more to take.
-    pub fn judge_hole(&mut self, now: Nanos) -> bool {
-        if self.declared != 0 && self.window.base() >= self.declared {
-            self.declared = 0;
-            self.counts.recovered += std::mem::take(&mut self.open_gaps);
-        }
-        let is_moved = std::mem::take(&mut self.is_moved);
-        if !self.has_hole() {
-            self.has_overflown = false;
-            return false;
-        }
-        if is_moved {
-            self.opened = self.window.arrived(self.hole_end()).unwrap_or(self.end_at);
-        }
-        let (next, hole_end) = (self.window.base(), self.hole_end());
-        if hole_end <= next {
-            return false;
-        }
-        if self.keeps_gaps {
-            self.declare(now);
-            return false;
-        }
-        self.is_due(hole_end, self.opened, self.window.packets(), now) && self.pass_over(hole_end)
-    }
-
-    /// Declares every hole for which it is time, from the one at the next number on.
-    fn declare(&mut self, now: Nanos) {
-        let next = self.window.base();
-        loop {
-            let from = self.declared.max(next);
-            let missing = self.window.first_missing(from).filter(|&first| first < self.end);
-            let Some(first) = missing else { break };
-            let kept = self.window.first_kept(first);
-            let end = kept.unwrap_or(self.end);
-            let arrived = kept.and_then(|kept| self.window.arrived(kept)).unwrap_or(self.end_at);
-            let is_due = if first == next {
-                let packets = self.window.packets();
-                self.has_overflown || self.is_due(end, self.opened, packets, now)
-            } else {
-                // How many packets came since is not known: they are counted behind the first hole.
-                self.is_due(end, arrived, 0, now)
-            };
-            if !is_due {
-                break;
-            }
-            self.counts.gaps += 1;
-            self.counts.missing = self.counts.missing.saturating_add(end - first);
-            self.open_gaps += 1;
-            self.declared = end;
-        }
-    }
-
-    /// Whether a hole that ends at `hole_end`, is known since `opened` and has so many `packets` behind it is to be waited
-    /// for no longer.
-    fn is_due(&self, hole_end: u64, opened: Nanos, packets: u32, now: Nanos) -> bool {
-        let waited_ns = now.since(opened);
-        if waited_ns >= self.stale_after_ns {
-            return true;
-        }
-        let is_over = waited_ns >= self.ordering.wait_ns || packets > self.ordering.packets_max;
-        let lines = self.lines.iter().take(usize::from(self.ordering.lines));
-        is_over
-            && lines.filter(|line| line.end < hole_end).all(|line| {
-                let heard = line.heard.unwrap_or(opened).max(opened);
-                now.since(heard) >= self.ordering.line_wait_ns
-            })
-    }
-
-    /// Passes over the hole at the next number as far as `until`: a gap for good. `false` if the next number is there.
-    #[cold]
-    pub fn pass_over(&mut self, until: u64) -> bool {
-        let next = self.window.base();
-        if next >= until {
-            return false;
-        }
-        let to = self.window.first_kept(next).unwrap_or(until).min(until);
-        if to > self.declared {
-            self.counts.gaps += 1;
-            self.counts.missing = self.counts.missing.saturating_add(to - next);
-        }
-        if to >= self.declared {
-            (self.declared, self.open_gaps) = (0, 0);
-        }
-        self.has_overflown = false;
-        self.window.advance(to);
-        self.end = self.end.max(to);
-        self.is_moved = true;
-        self.mark_broken();
-        true
-    }
-
-    /// The packet of a [`Take::Beyond`] is applied: what is before it was passed over.
-    pub fn accept_beyond(&mut self, first: u64, count: u16) {
-        self.accept(first.saturating_add(u64::from(count)));
-    }
-
-    /// What is missing will not be had: the declared hole is passed over, and every later one of this session.
-    pub fn give_up(&mut self) -> bool {
-        let declared = self.declared;
-        self.pass_over(declared)
-    }
-
     /// The first declared hole from `from` on: its first number and one past its last, at most as far as there is room to
     /// keep what would fill it.
     pub fn lost(&self, from: u64) -> Option<(u64, u64)> {
@@ -528,6 +587,24 @@ impl Arbiter {
         let room = self.window.base().saturating_add(self.window.capacity());
         let end = self.window.first_kept(first).unwrap_or(room).min(self.declared);
         Some((first, end))
+    }
+
+    /// From the first declared number that is missing, `from` or later, to one past the last within `most` messages of it, as
+    /// far as there is room: what one request asks for. Some in between may be there.
+    pub fn lost_span(&self, from: u64, most: u16) -> Option<(u64, u64)> {
+        let (first, mut end) = self.lost(from)?;
+        let limit = first.saturating_add(u64::from(most));
+        while end < limit
+            && let Some((_, next)) = self.lost(end).filter(|&(next, _)| next < limit)
+        {
+            end = next;
+        }
+        Some((first, end.min(limit)))
+    }
+
+    /// For how long the first of the declared gaps has been open, in nanoseconds.
+    pub const fn recovering_ns(&self, now: Nanos) -> u64 {
+        if self.is_recovering() { now.since(self.opened) } else { 0 }
     }
 
     /// The first number in `first..end` that is missing.
@@ -551,9 +628,20 @@ impl Arbiter {
         std::mem::take(&mut self.has_overflown)
     }
 
+    /// Whether what was queued is being applied, a part at a time.
+    #[inline]
+    pub const fn is_catching_up(&self) -> bool {
+        self.is_catching_up
+    }
+
+    /// Tells whether there is more to take of what was queued: the channel is stale until it is applied.
+    pub const fn set_catching_up(&mut self, is_catching_up: bool) {
+        self.is_catching_up = is_catching_up;
+    }
+
     /// From now on everything is queued, until [`Arbiter::join_at`] says from where on it counts.
     pub fn collect(&mut self) {
-        self.is_collecting = true;
+        (self.is_collecting, self.is_guarded) = (true, true);
         (self.declared, self.open_gaps) = (0, 0);
         self.has_overflown = false;
         self.state = FeedState::Stale;
@@ -574,6 +662,7 @@ impl Arbiter {
         self.window.advance(sequence);
         (self.end, self.end_at) = (self.window.end(), now);
         self.is_collecting = false;
+        self.is_guarded = self.is_ended;
         self.is_broken = false;
         self.is_joined = true;
         self.is_moved = true;
@@ -587,18 +676,19 @@ impl Arbiter {
         self.state = FeedState::Stale;
     }
 
+    #[inline]
     fn state_at(&self, now: Nanos) -> FeedState {
-        // Behind a hole nothing is known to be complete: its age is the channel's.
-        let complete_at = if self.has_hole() { self.opened } else { self.heard };
-        let is_silent = now.since(complete_at) > self.stale_after_ns;
-        let is_behind = self.is_collecting || self.is_recovering() || !self.is_joined;
-        if self.is_ended {
-            FeedState::Ended
-        } else if self.is_broken || is_behind || is_silent {
-            FeedState::Stale
-        } else {
-            FeedState::Current
+        if self.is_guarded {
+            // Queued is not applied.
+            return if self.is_ended { FeedState::Ended } else { FeedState::Stale };
         }
+        // Behind a hole nothing is known to be complete: its age is the channel's.
+        let has_hole = self.end > self.window.base();
+        let complete_at = if has_hole { self.opened } else { self.heard };
+        let is_silent = now.since(complete_at) > self.stale_after_ns;
+        let is_behind =
+            self.is_recovering() || !self.is_joined || (has_hole && self.is_catching_up);
+        if self.is_broken || is_behind || is_silent { FeedState::Stale } else { FeedState::Current }
     }
 
     /// The channel's state at `now`. A silent channel is current again with its next packet in order.
@@ -625,6 +715,11 @@ impl Arbiter {
         self.session
     }
 
+    /// How often a stream began: what was asked for in one before is of no interest any more.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Whether its content cannot be relied on for a reason that only another session or a snapshot ends.
     pub const fn is_broken(&self) -> bool {
         self.is_broken
@@ -649,6 +744,13 @@ impl Arbiter {
     pub fn note_error(&mut self, line: u8) {
         self.lines[usize::from(line).min(LINES_MAX - 1)].counts.errors += 1;
     }
+}
+
+/// One past the last message of a packet; the number it tells, where it has none. Never wraps: a parsed packet does not.
+const fn end_of(header: &Header) -> u64 {
+    let count = if header.count == END_OF_SESSION { 0 } else { header.count };
+    #[allow(clippy::as_conversions, reason = "`from` is not const; u16 to u64 cannot fail")]
+    header.sequence.saturating_add(count as u64)
 }
 
 #[cfg(test)]
