@@ -450,16 +450,17 @@ fn the_next_run_tidies_up_after_those_that_were_killed() {
     let gateway = children(both.id());
     let mut keeping = long(&["--layout", "fused", "--keep", kept.to_str().expect("text")]);
     let mut alive = long(&["--layout", "fused"]);
-    // Stopped, so that it cannot tidy up before it is killed too.
-    let stop = |process: &str| Command::new("kill").args(["-s", "STOP", process]).status();
-    assert!(stop(&gateway[0]).expect("kill").success());
-    for child in [&mut both, &mut keeping] {
-        kill(&child.id().to_string());
-        child.0.wait().expect("killed");
-    }
+    // Stopped, so that it cannot tidy up after its gateway before it is killed too.
+    let parent = both.id().to_string();
+    let stop = Command::new("kill").args(["-s", "STOP", &parent]).status();
+    assert!(stop.expect("kill").success());
     kill(&gateway[0]);
     while is_alive(&gateway[0]) {
         std::thread::yield_now();
+    }
+    for child in [&mut both, &mut keeping] {
+        kill(&child.id().to_string());
+        child.0.wait().expect("killed");
     }
     let left = names(&place.folder.path().join("tmp"));
     let ours = format!("postern-demo-{}", both.id());

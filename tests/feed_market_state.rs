@@ -585,13 +585,17 @@ fn a_full_order_table_makes_its_book_stale_and_no_other() {
 
 #[test]
 fn more_levels_than_are_kept_are_right_all_the_same() {
-    let mut day = small();
-    for (number, at) in [(1, 10), (2, 20), (3, 30), (4, 40)] {
-        day.take(itch::add(1, "AAA", number, b'B', 100, at));
+    let books =
+        BooksConfig { orders_max: 64, levels_max: 2, books_max: 2, follow_all_symbols: true };
+    let mut day = Day::with(books, &[]);
+    day.take(itch::directory(1, name(1), 100, b'N', b'N'));
+    let count = 40_u32;
+    for number in 1..=count {
+        day.take(itch::add(1, "AAA", u64::from(number), b'B', 100, number));
     }
-    for (number, best) in [(4, Some(30)), (3, Some(20)), (2, Some(10)), (1, None)] {
-        day.take(itch::deleted(1, number));
-        let best = best.map(|at| (price(at), 100));
+    for number in (1..=count).rev() {
+        day.take(itch::deleted(1, u64::from(number)));
+        let best = (number > 1).then(|| (price(number - 1), 100));
         assert_eq!(day.channel.books().best(FIRST), Best { bid: best, ask: None });
     }
     assert!(day.channel.books().spills_and_refills().0 > 0);

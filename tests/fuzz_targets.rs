@@ -262,14 +262,16 @@ fn sbe_of_every_schema() {
     take("sbe_market_data", &sbe::<MarketData>(), targets::sbe_market_data::take);
     take("sbe_journal", &sbe::<Journal>(), targets::sbe_journal::take);
     // Chunks of one length, each with a message behind a byte that says how it comes.
-    let chunk = |message: &Vec<u8>| {
-        let mut chunk = vec![0; 80];
-        chunk[1..=message.len()].copy_from_slice(message);
-        chunk
+    let streams = |length: usize| -> Vec<Vec<u8>> {
+        let chunk = |message: &Vec<u8>| {
+            let mut chunk = vec![0; length];
+            chunk[1..=message.len()].copy_from_slice(message);
+            chunk
+        };
+        sbe::<MarketData>().chunks(6).map(|some| some.iter().flat_map(chunk).collect()).collect()
     };
-    let streams: Vec<Vec<u8>> =
-        sbe::<MarketData>().chunks(6).map(|some| some.iter().flat_map(chunk).collect()).collect();
-    take("client_mirror", &streams, targets::client_mirror::take);
+    take("client_mirror", &streams(80), targets::client_mirror::take);
+    take("sbe_channel", &streams(81), targets::sbe_channel::take);
 }
 
 #[test]

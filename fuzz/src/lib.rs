@@ -14,6 +14,7 @@ pub mod iex_tp;
 pub mod itch50;
 pub mod moldudp64;
 pub mod recovery;
+pub mod sbe_channel;
 pub mod sbe_journal;
 pub mod sbe_market_data;
 pub mod sbe_order_entry;
