@@ -238,6 +238,7 @@ impl Books {
         // The places of what is not followed are beyond all books.
         let book = locates[usize::from(event.locate)].wrapping_sub(1);
         let (is_taken, entry) = (!orders.takes_young(event.reference), orders.next_entry());
+        let era = orders.era();
         let order = orders.young_slot(event.reference);
         let old = *order;
         let side = select_unpredictable(is_add, event.side, old.side);
@@ -265,7 +266,7 @@ impl Books {
             return None;
         }
         let entry = select_unpredictable(is_add, entry, old.entry);
-        *order = Order { reference: event.reference, entry, price, shares: left, book, side };
+        *order = Order { reference: event.reference, entry, price, shares: left, era, book, side };
         orders.note_young(is_add, is_gone);
         if changed == Changed::MadeEmpty {
             self.refill(BookIndex(book), side);
@@ -414,6 +415,7 @@ impl Books {
             entry: 0,
             price: event.price,
             shares: event.shares,
+            era: 0,
             book: book.0,
             side: event.side,
         })?;

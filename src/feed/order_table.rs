@@ -22,6 +22,8 @@ pub(super) struct Order {
     pub(super) price: u32,
     /// Shares left; 0 marks an empty slot.
     pub(super) shares: u32,
+    /// How often the table had been cleared when the order came: one of an earlier time is gone.
+    pub(super) era: u32,
     /// Place of its book.
     pub(super) book: u16,
     pub(super) side: Side,
@@ -30,7 +32,15 @@ pub(super) struct Order {
 const _: () = assert!(size_of::<Order>() == 32, "two orders share a cache line");
 
 const EMPTY: Order =
-    Order { reference: 0, entry: 0, price: 0, shares: 0, book: 0, side: Side::Buy };
+    Order { reference: 0, entry: 0, price: 0, shares: 0, era: 0, book: 0, side: Side::Buy };
+
+impl Order {
+    /// Whether it stands in a table of that era.
+    #[inline]
+    pub(super) const fn is_of(&self, era: u32) -> bool {
+        (self.shares > 0) & (self.era == era)
+    }
+}
 
 /// Orders that a table has room for at most.
 pub(super) const ORDERS_MAX: usize = (1 << 28) - 1;
@@ -76,6 +86,8 @@ pub(super) struct OrderTable {
     count: usize,
     count_max: usize,
     entries: u64,
+    /// How often it was cleared.
+    era: u32,
 }
 
 #[inline]
@@ -106,6 +118,7 @@ impl OrderTable {
             count: 0,
             count_max,
             entries: 0,
+            era: 0,
         }
     }
 
@@ -132,7 +145,7 @@ impl OrderTable {
         let mut at = self.home(reference);
         loop {
             let order = &self.slots[self.ring_slots + at];
-            if order.shares == 0 {
+            if !order.is_of(self.era) {
                 return Err(self.ring_slots + at);
             }
             if order.reference == reference {
@@ -183,6 +196,12 @@ impl OrderTable {
         (reference > self.old_reference_max) & (self.count < self.count_max)
     }
 
+    /// The era of the orders that stand.
+    #[inline]
+    pub(super) const fn era(&self) -> u32 {
+        self.era
+    }
+
     /// What the next order that comes has as its `entry`.
     #[inline]
     pub(super) fn next_entry(&self) -> u64 {
@@ -201,7 +220,7 @@ impl OrderTable {
     pub(super) fn find(&self, reference: u64) -> Option<Slot> {
         let at = self.young(reference);
         let young = &self.slots[at];
-        if young.reference == reference && young.shares > 0 {
+        if young.reference == reference && young.is_of(self.era) {
             return Some(Slot(at));
         }
         if reference > self.old_reference_max {
@@ -216,7 +235,7 @@ impl OrderTable {
         &self.slots[slot.0]
     }
 
-    /// Enters an order behind all others; its `entry` is set here.
+    /// Enters an order behind all others; its `entry` and `era` are set here.
     ///
     /// # Panics
     /// If it has no shares.
@@ -224,7 +243,7 @@ impl OrderTable {
     pub(super) fn insert(&mut self, order: Order) -> Result<(), InsertError> {
         assert!(order.shares > 0, "an order without shares is an empty slot");
         let at = self.young(order.reference);
-        let is_usual = (self.slots[at].shares == 0)
+        let is_usual = !self.slots[at].is_of(self.era)
             & (order.reference > self.old_reference_max)
             & (self.count < self.count_max);
         if !is_usual {
@@ -233,7 +252,7 @@ impl OrderTable {
         let entry = self.entries;
         self.entries += 1;
         self.count += 1;
-        self.slots[at] = Order { entry, ..order };
+        self.slots[at] = Order { entry, era: self.era, ..order };
         Ok(())
     }
 
@@ -246,7 +265,7 @@ impl OrderTable {
         if self.count >= self.count_max {
             return Err(InsertError::Full);
         }
-        if self.slots[at].shares > 0 {
+        if self.slots[at].is_of(self.era) {
             self.retire(self.slots[at]);
         }
         Ok(())
@@ -270,7 +289,7 @@ impl OrderTable {
     /// Takes an order out.
     #[inline]
     pub(super) fn remove(&mut self, slot: Slot) {
-        assert!(self.slots[slot.0].shares > 0, "slot {} holds no order", slot.0);
+        assert!(self.slots[slot.0].is_of(self.era), "slot {} holds no order", slot.0);
         self.count -= 1;
         self.slots[slot.0].shares = 0;
         if slot.0 >= self.ring_slots {
@@ -285,7 +304,7 @@ impl OrderTable {
         loop {
             at = (at + 1) & self.mask;
             let order = &self.slots[self.ring_slots + at];
-            if order.shares == 0 {
+            if !order.is_of(self.era) {
                 return;
             }
             // It may fill the hole if its home is not between the hole and itself, going round.
@@ -301,12 +320,15 @@ impl OrderTable {
 
     /// Every order, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Order> {
-        self.slots.iter().filter(|order| order.shares > 0)
+        self.slots.iter().filter(|order| order.is_of(self.era))
     }
 
-    /// Takes all orders out. Touches the whole table.
+    /// Takes all orders out: at once, however large the table is, except every 2^32nd time.
     pub(super) fn clear(&mut self) {
-        self.slots.fill(EMPTY);
+        self.era = self.era.wrapping_add(1);
+        if self.era == 0 {
+            self.slots.fill(EMPTY);
+        }
         self.old_reference_max = 0;
         self.count = 0;
     }
@@ -326,10 +348,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_agrees_with_a_map(steps in proptest::collection::vec((0..40_u64, any::<bool>()), 0..400)) {
+        fn the_table_agrees_with_a_map(steps in proptest::collection::vec((0..40_u64, any::<bool>(), 0..50_u8), 0..400)) {
             let mut table = OrderTable::new(16);
             let mut map = BTreeMap::new();
-            for (reference, insert) in steps {
+            for (reference, insert, clear) in steps {
+                if clear == 0 {
+                    table.clear();
+                    map.clear();
+                }
                 // Multiples of 2^60 collide in a small table, so runs form and wrap round its end.
                 let reference = reference << 58;
                 if insert {
