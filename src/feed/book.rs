@@ -245,9 +245,11 @@ impl Books {
         let price = select_unpredictable(is_add, event.price, old.price);
         let shares = select_unpredictable(event.kind == Delete, old.shares, event.shares);
         let left = select_unpredictable(is_add, shares, old.shares.wrapping_sub(shares));
-        let comes = (old.shares == 0) & !is_taken;
-        let stood =
-            (old.reference == event.reference) & (old.book == book) & (shares <= old.shares);
+        let comes = !old.is_of(era) & !is_taken;
+        let stood = (old.reference == event.reference)
+            & (old.era == era)
+            & (old.book == book)
+            & (shares <= old.shares);
         let fits = select_unpredictable(is_add, comes, stood);
         if !(fits & (shares > 0) & (event.kind != Replace)) {
             return None;
