@@ -299,7 +299,16 @@ fn compare(
         Oracle { stale: vec![false; 2], orders_max: config.orders_max, ..Oracle::default() };
     let mut market = MarketState::new(config.books_max, 4);
     let mut volumes = [0; 2];
-    for message in messages {
+    for (place, message) in messages.iter().enumerate() {
+        if place % 50 == 49 {
+            // A new session begins: the numbers of the last one come again.
+            books.clear();
+            for locate in [FIRST, SECOND, NOT_FOLLOWED] {
+                prop_assert_eq!(books.apply(&directory(locate)), Ok(Effect::None));
+            }
+            oracle.orders.clear();
+            oracle.stale = vec![false; 2];
+        }
         let applied = books.apply(message);
         match &applied {
             Ok(Effect::Executed(execution)) => market.executed(execution),
