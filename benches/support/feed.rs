@@ -6,6 +6,7 @@ use postern::feed::book::{Books, BooksConfig};
 use postern::feed::itch50::{self, Events, OrderEvent};
 use postern::feed::lookahead::Lookahead;
 use postern::feed::moldudp64::{HEADER_BYTES, Messages, split_block};
+use postern::runtime::ask_for_large_pages;
 use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 
 /// What every day is drawn from.
@@ -17,6 +18,8 @@ pub fn day(messages: u64, symbols: u16) -> Vec<u8> {
     let config = DayConfig { messages, symbols, orders, seed: SEED };
     let mut day = Day::new(config).expect("a day");
     let mut bytes = Vec::with_capacity(usize::try_from(messages).expect("it fits") * 34);
+    // What the walk through them costs is not the question: a feed's packets have just come.
+    ask_for_large_pages(&mut bytes);
     bytes.extend([0; HEADER_BYTES]);
     let mut message = [0; BUFFER_BYTES];
     while let Some(length) = day.next_message(&mut message) {

@@ -333,7 +333,7 @@ impl Books {
         match step {
             PrefetchStep::First => {
                 self.orders.prefetch_young(event.reference);
-                self.orders.prefetch_coming(event.reference);
+                self.orders.prefetch_coming(event.reference, is_add);
             }
             PrefetchStep::Second => {
                 let young = self.orders.prefetch_old(event.reference);
@@ -341,7 +341,7 @@ impl Books {
             }
             PrefetchStep::Alone => {
                 self.orders.prefetch_young(event.reference);
-                self.orders.prefetch_coming(event.reference);
+                self.orders.prefetch_coming(event.reference, is_add);
                 side(Side::Buy);
                 side(Side::Sell);
             }

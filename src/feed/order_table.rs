@@ -7,6 +7,8 @@
 //! the run behind it back instead of leaving a mark, so the table never decays. Numbers in any other order are as good,
 //! only slower. A slot is 32 bytes; all of them are allocated and touched when the table is made.
 
+use std::hint::select_unpredictable;
+
 use crate::runtime::{large_table, prefetch};
 use crate::types::Side;
 
@@ -182,10 +184,12 @@ impl OrderTable {
         &mut self.slots[at]
     }
 
-    /// Asks for where the orders that come soon will go: their numbers will be little larger than that of one that is new.
+    /// Asks for where the orders that come soon will go, if this one `is_new`: their numbers will be little larger.
     #[inline]
-    pub(super) fn prefetch_coming(&self, reference: u64) {
-        for ahead in [COMING, COMING + 2, COMING + 4] {
+    pub(super) fn prefetch_coming(&self, reference: u64, is_new: bool) {
+        let ahead = select_unpredictable(is_new, COMING, 0);
+        let step = select_unpredictable(is_new, 2, 0);
+        for ahead in [ahead, ahead + step, ahead + 2 * step] {
             prefetch(&self.slots, self.young(reference.wrapping_add(ahead)));
         }
     }
