@@ -52,6 +52,10 @@ pub fn kill_switch(
     session: bool,
     instrument: bool,
 ) -> Verdict {
+    // In one look, since hardly anything ever is.
+    if !(firm | venue | account | session | instrument) {
+        return Ok(());
+    }
     let killed = [
         (firm, DenyReason::KilledFirm),
         (venue, DenyReason::KilledVenue),
@@ -111,23 +115,21 @@ pub fn max_qty(qty: u32, limit: Option<u32>) -> Verdict {
     }
 }
 
-/// What an order is worth, in units of 1e-9, never negative; `None` beyond 127 bits, which no valid input reaches.
+/// What an order is worth, in units of 1e-9, never negative.
 #[inline]
-pub fn notional(price: Price, qty: u32, multiplier: u32) -> Option<i128> {
-    i128::from(price.units())
-        .checked_abs()?
-        .checked_mul(i128::from(qty))?
-        .checked_mul(i128::from(multiplier))
+pub fn notional(price: Price, qty: u32, multiplier: u32) -> u128 {
+    // 32 bits by 32, and 64 by 64: nothing is lost.
+    let units = u64::from(qty).wrapping_mul(u64::from(multiplier));
+    u128::from(price.units().unsigned_abs()).wrapping_mul(u128::from(units))
 }
 
-/// C12: the whole order is worth no more than the limit.
+/// C12: the whole order is worth no more than the limit, which is not negative.
 #[inline]
 pub fn max_notional(price: Price, qty: u32, multiplier: u32, limit: Option<i128>) -> Verdict {
     let Some(limit) = limit else { return Err(DenyReason::LimitMissing.into()) };
-    let Some(worth) = notional(price, qty, multiplier) else {
-        return Err(DenyReason::Overflow.into());
-    };
-    if worth <= limit {
+    let worth = notional(price, qty, multiplier);
+    // No limit that is negative is ever kept.
+    if u128::try_from(limit).is_ok_and(|limit| worth <= limit) {
         Ok(())
     } else {
         Err(Denial::beyond(DenyReason::NotionalAboveLimit, limit, worth))
@@ -160,13 +162,15 @@ impl Quote {
 
 /// How far `band` reaches from `price`: the larger of its share and its ticks.
 #[inline]
-pub fn reach(band: Band, price: Price, tick: Price) -> Option<i128> {
-    let share = i128::from(price.units())
-        .checked_abs()?
-        .checked_mul(i128::from(band.basis_points))?
-        .checked_div(10_000)?;
-    let ticks = i128::from(tick.units()).checked_mul(i128::from(band.ticks))?;
-    Some(share.max(ticks))
+pub fn reach(band: Band, price: Price, tick: Price) -> i128 {
+    let (units, points) = (price.units().unsigned_abs(), band.basis_points);
+    let share = match units.checked_mul(u64::from(points)) {
+        // To divide by a constant is to multiply, within 64 bits.
+        Some(product) => i128::from(product / 10_000),
+        // 64 bits by 32: fits.
+        None => i128::from(units).wrapping_mul(i128::from(points)) / 10_000,
+    };
+    share.max(i128::from(tick.units()).wrapping_mul(i128::from(band.ticks)))
 }
 
 /// C16: the worst price a market order is taken to trade at: the far touch, and the protection beyond it.
@@ -186,7 +190,7 @@ pub fn protected_price(
         Side::Buy => offer,
         Side::Sell => bid,
     };
-    let reach = reach(protection, touch, tick).ok_or(DenyReason::Overflow)?;
+    let reach = reach(protection, touch, tick);
     let touch = i128::from(touch.units());
     let worst = match side {
         Side::Buy => touch.checked_add(reach),
@@ -223,9 +227,7 @@ pub fn collar(
     reference: Price,
     tick: Price,
 ) -> Verdict {
-    let Some(reach) = reach(collar.band, reference, tick) else {
-        return Err(DenyReason::Overflow.into());
-    };
+    let reach = reach(collar.band, reference, tick);
     let above = i128::from(price.units()).saturating_sub(i128::from(reference.units()));
     let distance = match (collar.sides, side) {
         (CollarSides::Aggressive, Side::Buy) => above,

@@ -180,10 +180,12 @@ impl Engine {
         let price = execution.last_px.or(order.price).unwrap_or_default();
         let side = order.side;
         self.counts.overfills += u64::from(is_over);
-        let exposure = &mut self.tables.exposures[self.orders.get(slot).exposure];
+        let place = self.orders.get(slot).exposure;
+        let exposure = &mut self.tables.exposures[place];
         let multiplier = self.tables.instruments[exposure.instrument].multiplier;
         exposure.release(side, released);
-        exposure.trade(side, traded, price, multiplier);
+        exposure.trade(side, traded);
+        self.tables.traded[place].add(side, traded, price, multiplier);
         Some(traded)
     }
 

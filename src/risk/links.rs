@@ -1,5 +1,7 @@
 //! Doubly linked lists over the slots of one table: a slot is in one list of a set at most. All operations take constant time.
 
+use crate::runtime::prefetch;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 /// In `list_of`: in no list.
@@ -107,6 +109,12 @@ impl Lists {
     #[inline]
     pub(super) fn after(&self, slot: u32) -> Option<u32> {
         Some(self.links[at(slot)].next).filter(|&slot| slot != NONE)
+    }
+
+    /// Asks for the memory of `slot`'s place.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u32) {
+        prefetch(&self.links, at(slot));
     }
 
     /// Slots in `list`.

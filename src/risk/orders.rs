@@ -4,9 +4,11 @@
 //! search. A closed order keeps its slot until all those free before it are used up, so that an execution that comes late
 //! still finds it.
 
-use crate::risk::keys::KeyIndex;
+use crate::codec::journal::OrderRequest;
+use crate::risk::keys::{Key, KeyIndex};
 use crate::risk::limits::SLOT_BITS;
 use crate::risk::links::{Lists, at, slot_of};
+use crate::runtime::{large_table, prefetch};
 use crate::types::{ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, Side, TimeInForce};
 
 /// List of free slots in `places`; every session's open orders are in the list of its index plus one.
@@ -14,8 +16,9 @@ const FREE: u32 = 0;
 /// The only list of `due`.
 const DUE: u32 = 0;
 
-/// One order.
+/// One order, on one pair of cache lines.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
 pub(super) struct Order {
     pub(super) id: OrderId,
     pub(super) cl_ord_id: ClOrdId,
@@ -45,6 +48,8 @@ pub(super) struct Order {
     /// A sweep wants it cancelled as soon as its venue can be reached.
     pub(super) cancel_owed: bool,
 }
+
+const _: () = assert!(size_of::<Order>() == 128, "an order is written to one row");
 
 impl Order {
     /// What a slot holds before its first order.
@@ -96,6 +101,14 @@ impl Order {
     }
 }
 
+/// A request, and what it is charged to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewOrder<'a> {
+    pub(super) request: &'a OrderRequest,
+    pub(super) session: usize,
+    pub(super) exposure: usize,
+}
+
 /// All orders.
 #[derive(Debug)]
 pub(super) struct OrderTable {
@@ -116,7 +129,7 @@ impl OrderTable {
             places.push_back(FREE, slot);
         }
         OrderTable {
-            orders: vec![Order::VACANT; slots].into(),
+            orders: large_table(Order::VACANT, slots),
             places,
             due: Lists::new(1, slots),
             // Each order has its own key and that of a replace.
@@ -127,8 +140,8 @@ impl OrderTable {
         }
     }
 
-    fn key(session: usize, cl_ord_id: ClOrdId) -> (u64, u64) {
-        (u64::from(slot_of(session)), cl_ord_id.0)
+    fn key(session: usize, cl_ord_id: ClOrdId) -> Key {
+        (slot_of(session), cl_ord_id.0)
     }
 
     #[inline]
@@ -179,43 +192,73 @@ impl OrderTable {
     ///
     /// # Panics
     /// If there is no room.
-    pub(super) fn open(&mut self, order: Order) -> u32 {
+    #[inline]
+    pub(super) fn open(&mut self, new: &NewOrder<'_>) -> OrderId {
         let slot = self.places.front(FREE).expect("there are more slots than open orders");
         let id = OrderId(self.next_sequence << SLOT_BITS | u64::from(slot));
-        self.occupy(slot, Order { id, ..order });
-        slot
+        self.occupy(slot, id, new);
+        id
     }
 
-    /// Puts a recorded order back where it was; `None` where that slot is taken or beyond the table.
-    pub(super) fn reopen(&mut self, order: Order, id: OrderId) -> Option<u32> {
-        let slot = u32::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
+    /// Puts a recorded order back where it was; `false` where that slot is taken or beyond the table.
+    pub(super) fn reopen(&mut self, new: &NewOrder<'_>, id: OrderId) -> bool {
+        let Ok(slot) = u32::try_from(id.0 & ((1 << SLOT_BITS) - 1)) else { return false };
         if at(slot) >= self.orders.len() || self.get(slot).is_open() || !self.has_room() {
-            return None;
+            return false;
         }
         self.next_sequence = id.0 >> SLOT_BITS;
-        self.occupy(slot, Order { id, ..order });
-        Some(slot)
+        self.occupy(slot, id, new);
+        true
     }
 
-    fn occupy(&mut self, slot: u32, order: Order) {
+    #[inline]
+    fn occupy(&mut self, slot: u32, id: OrderId, new: &NewOrder<'_>) {
         assert!(self.has_room(), "room is checked before an order is approved");
-        assert!(order.is_open(), "only an open order takes a slot");
-        let old = *self.get(slot);
-        assert!(!old.is_open(), "slot {slot} holds open order {}", old.id);
-        self.forget(&old, slot);
+        let order = &mut self.orders[at(slot)];
+        assert!(!order.is_open(), "slot {slot} holds open order {}", order.id);
+        if order.id != OrderId(0) {
+            let key = |cl_ord_id| OrderTable::key(order.session, cl_ord_id);
+            self.keys.remove(key(order.cl_ord_id), slot);
+            if order.is_replace_pending() {
+                self.keys.remove(key(order.replace_cl_ord_id), slot);
+            }
+        }
+        let request = new.request;
+        // Built where it stays: to copy what was only just written costs more than all else here.
+        *order = Order {
+            id,
+            cl_ord_id: request.cl_ord_id,
+            price: request.price,
+            session: new.session,
+            exposure: new.exposure,
+            qty: request.order_qty,
+            reserved: request.order_qty,
+            side: request.side,
+            ord_type: request.ord_type,
+            time_in_force: request.time_in_force,
+            status: OrdStatus::PendingNew,
+            ..Order::VACANT
+        };
         self.places.remove(slot);
-        self.places.push_back(slot_of(order.session) + 1, slot);
-        self.keys.insert(OrderTable::key(order.session, order.cl_ord_id), slot);
-        *self.get_mut(slot) = order;
+        self.places.push_back(slot_of(new.session) + 1, slot);
+        self.keys.insert(OrderTable::key(new.session, request.cl_ord_id), slot);
         self.next_sequence += 1;
         self.open_count += 1;
     }
 
-    fn forget(&mut self, old: &Order, slot: u32) {
-        if old.id != OrderId(0) {
-            self.keys.remove(OrderTable::key(old.session, old.cl_ord_id), slot);
-            self.keys.remove(OrderTable::key(old.session, old.replace_cl_ord_id), slot);
+    /// Asks for the memory that the next order of a session will need: its slot, and where its key will be if it is the
+    /// number after `last`; where the key is of the order that had the slot; and the slot after that.
+    #[inline]
+    pub(super) fn prefetch_next(&self, session: usize, last: ClOrdId) {
+        self.keys.prefetch(OrderTable::key(session, ClOrdId(last.0.wrapping_add(1))));
+        let Some(slot) = self.places.front(FREE) else { return };
+        prefetch(&self.orders, at(slot));
+        if let Some(after) = self.places.after(slot) {
+            prefetch(&self.orders, at(after));
+            self.places.prefetch(after);
         }
+        let old = self.get(slot);
+        self.keys.prefetch(OrderTable::key(old.session, old.cl_ord_id));
     }
 
     /// Closes an open order; the slot is used again after all others that are free.

@@ -121,14 +121,14 @@ impl Engine {
         for session in &self.tables.sessions {
             fold.word(session.last_cl_ord_id.0);
         }
-        for exposure in &self.tables.exposures {
+        for (exposure, traded) in self.tables.exposures.iter().zip(&self.tables.traded) {
             fold.signed(exposure.net);
             fold.word(exposure.open_buys);
             fold.word(exposure.open_sells);
-            fold.word(exposure.bought);
-            fold.word(exposure.sold);
-            fold.wide(exposure.bought_notional);
-            fold.wide(exposure.sold_notional);
+            fold.word(traded.bought);
+            fold.word(traded.sold);
+            fold.wide(traded.bought_notional);
+            fold.wide(traded.sold_notional);
         }
         for order in self.orders.open_orders() {
             fold.word(order.id.0);

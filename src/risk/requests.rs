@@ -9,7 +9,7 @@ use crate::gate::CannotRestore;
 use crate::risk::check::{self, Denial, Verdict};
 use crate::risk::engine::{Effects, Engine, Recorded};
 use crate::risk::exposure::Likeness;
-use crate::risk::orders::Order;
+use crate::risk::orders::{NewOrder, Order};
 use crate::types::{
     CancelRejectTo, ClOrdId, DenyReason, ExecId, ExecType, Nanos, OrdStatus, OrdType, OrderId,
     Price, RequestKind, Side, TimeInForce,
@@ -37,12 +37,8 @@ struct Proposal {
 }
 
 impl Engine {
-    pub(super) fn order_request(
-        &mut self,
-        now: Nanos,
-        request: &OrderRequest,
-        out: &mut impl Effects,
-    ) {
+    /// As [`Engine::apply`] of a new order, without the way through an enum.
+    pub fn order(&mut self, now: Nanos, request: &OrderRequest, out: &mut impl Effects) {
         let mut reference = None;
         let verdict = self.order_verdict(now, request, &mut reference);
         let verdict = self.believed(verdict, |engine| engine.order_target(request));
@@ -166,7 +162,12 @@ impl Engine {
                 instrument.tick,
             )?,
         };
-        check::max_notional(price, proposal.qty, instrument.multiplier, exposure.notional_max)?;
+        check::max_notional(
+            price,
+            proposal.qty,
+            instrument.multiplier,
+            exposure.notional_max.get(),
+        )?;
         let collar = instrument.collar.ok_or(DenyReason::LimitMissing)?;
         let market = check::reference(collar.reference, proposal.side, instrument.quote)?;
         *reference = Some(market);
@@ -181,8 +182,8 @@ impl Engine {
             exposure.net,
             exposure.open(proposal.side),
             proposal.growth,
-            exposure.long_max,
-            exposure.short_max,
+            exposure.long_max.get(),
+            exposure.short_max.get(),
         )
     }
 
@@ -208,40 +209,17 @@ impl Engine {
         reference: Option<Price>,
         out: &mut impl Effects,
     ) {
-        let order = Order {
-            id: OrderId(0),
-            cl_ord_id: request.cl_ord_id,
-            replace_cl_ord_id: ClOrdId(0),
-            cancel_cl_ord_id: ClOrdId(0),
-            last_exec_id: ExecId(0),
-            price: request.price,
-            replace_price: Price::MAX,
-            session: target.session,
-            exposure: target.exposure,
-            qty: request.order_qty,
-            replace_qty: 0,
-            cum: 0,
-            reserved: request.order_qty,
-            cancel_epoch: 0,
-            side: request.side,
-            ord_type: request.ord_type,
-            time_in_force: request.time_in_force,
-            status: OrdStatus::PendingNew,
-            cancel_pending: false,
-            cancel_owed: false,
+        let Target { session, exposure } = target;
+        let new = NewOrder { request, session, exposure };
+        let order_id = match self.recorded {
+            Some(Recorded::Approved(id)) if self.orders.reopen(&new, id) => id,
+            Some(Recorded::Approved(id)) => {
+                let what = "open_orders_max is too small for an order in the journal";
+                self.cannot_restore = Some(CannotRestore { what, id: id.0 });
+                return;
+            }
+            Some(Recorded::Denied(_)) | None => self.orders.open(&new),
         };
-        let slot = match self.recorded {
-            Some(Recorded::Approved(id)) => match self.orders.reopen(order, id) {
-                Some(slot) => slot,
-                None => {
-                    let what = "open_orders_max is too small for an order in the journal";
-                    self.cannot_restore = Some(CannotRestore { what, id: id.0 });
-                    return;
-                }
-            },
-            _ => self.orders.open(order),
-        };
-        let order_id = self.orders.get(slot).id;
         self.tables.exposures[target.exposure].reserve(request.side, request.order_qty);
         self.counts.orders_approved += 1;
         out.decided(Decision {
@@ -267,8 +245,10 @@ impl Engine {
             ord_type: request.ord_type,
             time_in_force: request.time_in_force,
         });
+        self.orders.prefetch_next(session, request.cl_ord_id);
     }
 
+    #[cold]
     fn deny_order(
         &mut self,
         now: Nanos,
