@@ -44,7 +44,7 @@ impl From<DenyReason> for Denial {
 pub type Verdict = Result<(), Denial>;
 
 /// C01, for the five scopes in their order: firm, venue, account, session, instrument.
-#[inline]
+#[inline(always)]
 pub fn kill_switch(
     firm: bool,
     venue: bool,
@@ -70,7 +70,7 @@ pub fn kill_switch(
 }
 
 /// C03, market data: the channel must have said that it is complete, and have been heard within `stale_ns`.
-#[inline]
+#[inline(always)]
 pub fn feed_ready(now: Nanos, heard: Option<(FeedState, Nanos)>, stale_ns: u64) -> Verdict {
     match heard {
         Some((FeedState::Current, at)) if now.since(at) <= stale_ns => Ok(()),
@@ -84,7 +84,7 @@ pub fn feed_ready(now: Nanos, heard: Option<(FeedState, Nanos)>, stale_ns: u64) 
 }
 
 /// C10: `price` is a multiple of `tick`.
-#[inline]
+#[inline(always)]
 pub fn tick(price: Price, tick: Price) -> Verdict {
     if price.is_multiple_of(tick) {
         Ok(())
@@ -94,7 +94,7 @@ pub fn tick(price: Price, tick: Price) -> Verdict {
 }
 
 /// C10: `qty` is a multiple of `lot`, which is at least 1, and not below `qty_min`.
-#[inline]
+#[inline(always)]
 pub fn lot(qty: u32, lot: u32, qty_min: u32) -> Verdict {
     if qty.checked_rem(lot) != Some(0) {
         return Err(Denial::beyond(DenyReason::QtyOffLot, lot, qty));
@@ -106,7 +106,7 @@ pub fn lot(qty: u32, lot: u32, qty_min: u32) -> Verdict {
 }
 
 /// C11: the whole quantity of the order is within the limit.
-#[inline]
+#[inline(always)]
 pub fn max_qty(qty: u32, limit: Option<u32>) -> Verdict {
     match limit {
         None => Err(DenyReason::LimitMissing.into()),
@@ -116,7 +116,7 @@ pub fn max_qty(qty: u32, limit: Option<u32>) -> Verdict {
 }
 
 /// What an order is worth, in units of 1e-9, never negative.
-#[inline]
+#[inline(always)]
 pub fn notional(price: Price, qty: u32, multiplier: u32) -> u128 {
     // 32 bits by 32, and 64 by 64: nothing is lost.
     let units = u64::from(qty).wrapping_mul(u64::from(multiplier));
@@ -124,7 +124,7 @@ pub fn notional(price: Price, qty: u32, multiplier: u32) -> u128 {
 }
 
 /// C12: the whole order is worth no more than the limit, which is not negative.
-#[inline]
+#[inline(always)]
 pub fn max_notional(price: Price, qty: u32, multiplier: u32, limit: Option<i128>) -> Verdict {
     let Some(limit) = limit else { return Err(DenyReason::LimitMissing.into()) };
     let worth = notional(price, qty, multiplier);
@@ -161,7 +161,7 @@ impl Quote {
 }
 
 /// How far `band` reaches from `price`: the larger of its share and its ticks.
-#[inline]
+#[inline(always)]
 pub fn reach(band: Band, price: Price, tick: Price) -> i128 {
     let (units, points) = (price.units().unsigned_abs(), band.basis_points);
     let share = match units.checked_mul(u64::from(points)) {
@@ -177,7 +177,7 @@ pub fn reach(band: Band, price: Price, tick: Price) -> i128 {
 ///
 /// # Errors
 /// Where there is no protection, no market, or no such price.
-#[inline]
+#[inline(always)]
 pub fn protected_price(
     side: Side,
     quote: Quote,
@@ -204,7 +204,7 @@ pub fn protected_price(
 ///
 /// # Errors
 /// Where there is none.
-#[inline]
+#[inline(always)]
 pub fn reference(collar: CollarReference, side: Side, quote: Quote) -> Result<Price, DenyReason> {
     let (bid, offer) = quote.two_sided()?;
     Ok(match (collar, side) {
@@ -219,7 +219,7 @@ pub fn reference(collar: CollarReference, side: Side, quote: Quote) -> Result<Pr
 }
 
 /// C13: `price` is no further from `reference` than the collar's band.
-#[inline]
+#[inline(always)]
 pub fn collar(
     collar: CollarConfig,
     side: Side,
@@ -245,7 +245,7 @@ pub fn collar(
 ///
 /// A request that lets nothing grow passes, and so does one that leads back to zero: the other side's limit is not looked
 /// at, because reducing a position must never be denied for its size.
-#[inline]
+#[inline(always)]
 pub fn worst_position(
     side: Side,
     net: i64,

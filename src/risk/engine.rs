@@ -5,7 +5,6 @@ use crate::codec::journal::{
     Journal, KillNotice, MassCancelReport, OrderReport, ReferencePrice, VenueLink,
 };
 use crate::gate::CannotRestore;
-use crate::risk::check::Quote;
 use crate::risk::limits::{DuplicateConfig, RiskConfig, RiskConfigError};
 use crate::risk::orders::{Order, OrderTable};
 use crate::risk::tables::Tables;
@@ -201,8 +200,7 @@ impl Engine {
     pub fn price(&mut self, price: &ReferencePrice) {
         match self.tables.instrument(price.security_id) {
             Some(instrument) => {
-                self.tables.instruments[instrument].quote =
-                    Quote { bid: price.bid_px, offer: price.offer_px };
+                self.tables.instruments[instrument].set_quote(price.bid_px, price.offer_px);
             }
             None => self.counts.inputs_unknown += 1,
         }
@@ -262,7 +260,7 @@ impl Engine {
             channel.heard = None;
         }
         for instrument in &mut self.tables.instruments {
-            instrument.quote = Quote::default();
+            instrument.set_quote(None, None);
         }
         for exposure in &mut self.tables.exposures {
             exposure.row = Default::default();

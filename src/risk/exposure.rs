@@ -2,14 +2,14 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use crate::risk::limits::DuplicateConfig;
-use crate::types::{Nanos, OrdType, Price, Side};
+use crate::types::{Nanos, OrdType, Price, PriceOrNone, Side};
 
 /// What makes orders of one account in one instrument identical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Likeness {
     pub(super) side: Side,
     pub(super) ord_type: OrdType,
-    pub(super) price: Option<Price>,
+    pub(super) price: PriceOrNone,
     pub(super) qty: u32,
 }
 

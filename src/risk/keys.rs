@@ -53,12 +53,6 @@ impl KeyIndex {
         }
     }
 
-    /// Asks for the memory where `key` is or would be.
-    #[inline]
-    pub(super) fn prefetch(&self, key: Key) {
-        prefetch(&self.entries, self.place(key));
-    }
-
     /// The slot of `key`.
     #[inline]
     pub(super) fn get(&self, key: Key) -> Option<u32> {
@@ -127,6 +121,84 @@ impl KeyIndex {
             };
             self.entries[hole] = moved;
             hole = place;
+        }
+    }
+}
+
+/// An index of keys whose numbers mostly follow one another within their group: each has one place that its number says, next
+/// to that of the number before; what finds its place taken goes to an index that keeps whatever comes. So neither finding nor
+/// entering nor removing searches, and no branch of them is a guess.
+#[derive(Debug)]
+pub(super) struct SequenceIndex {
+    near: Box<[Entry]>,
+    mask: usize,
+    others: KeyIndex,
+}
+
+impl SequenceIndex {
+    /// Room for `keys` keys, however they come.
+    pub(super) fn new(keys: usize) -> SequenceIndex {
+        let size = keys.max(1).next_power_of_two();
+        SequenceIndex {
+            near: large_table(Entry::VACANT, size),
+            mask: size - 1,
+            others: KeyIndex::new(keys),
+        }
+    }
+
+    /// Groups begin far apart, so that those few there are seldom meet.
+    #[inline]
+    fn place(&self, (group, number): Key) -> usize {
+        let place = number.wrapping_add(u64::from(group).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        #[allow(clippy::as_conversions, reason = "only the masked low bits are used")]
+        {
+            place as usize & self.mask
+        }
+    }
+
+    /// Asks for the memory where `key` is or would be.
+    #[inline]
+    pub(super) fn prefetch(&self, key: Key) {
+        prefetch(&self.near, self.place(key));
+    }
+
+    /// The slot of `key`.
+    #[inline]
+    pub(super) fn get(&self, key: Key) -> Option<u32> {
+        let entry = &self.near[self.place(key)];
+        if entry.slot != EMPTY && entry.key() == key {
+            return Some(entry.slot);
+        }
+        if self.others.count == 0 { None } else { self.others.get(key) }
+    }
+
+    /// Adds `key`, or gives it another slot.
+    ///
+    /// # Panics
+    /// As [`KeyIndex::insert`].
+    #[inline]
+    pub(super) fn insert(&mut self, key: Key, slot: u32) {
+        let place = self.place(key);
+        let entry = &mut self.near[place];
+        let is_mine = entry.slot == EMPTY || entry.key() == key;
+        // It may have gone there while its place was taken.
+        if !is_mine || (self.others.count > 0 && self.others.get(key).is_some()) {
+            return self.others.insert(key, slot);
+        }
+        *entry = Entry { number: key.1, group: key.0, slot };
+    }
+
+    /// Removes `key` if it leads to `slot`.
+    #[inline]
+    pub(super) fn remove(&mut self, key: Key, slot: u32) {
+        let place = self.place(key);
+        let entry = &mut self.near[place];
+        if entry.slot != EMPTY && entry.key() == key {
+            if entry.slot == slot {
+                *entry = Entry::VACANT;
+            }
+        } else if self.others.count > 0 {
+            self.others.remove(key, slot);
         }
     }
 }
@@ -221,6 +293,51 @@ mod tests {
         }
         for (key, slot) in map {
             assert_eq!(index.get(key), Some(slot));
+        }
+    }
+
+    #[test]
+    fn a_sequence_index_agrees_with_a_map_however_numbers_come() {
+        // From number to number: at random, one after the other, and always the same place.
+        for stride in [0, 1, 64] {
+            let (mut index, mut map) = (SequenceIndex::new(64), BTreeMap::new());
+            let mut state = 7u64;
+            for step in 0..100_000u32 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let group = u32::try_from((state >> 33) % 3).expect("small");
+                let number = match stride {
+                    0 => (state >> 40) % 80,
+                    stride => u64::from(step) / 40 * stride + (state >> 40) % 9 * stride,
+                };
+                let (key, slot) = ((group, number), step % 50);
+                match map.get(&key).copied() {
+                    Some(there) if state >> 63 == 0 => {
+                        index.remove(key, there + 1); // another's: stays
+                        assert_eq!(index.get(key), Some(there));
+                        index.remove(key, there);
+                        map.remove(&key);
+                    }
+                    None if map.len() == 64 => {
+                        let (gone, slot) = map.pop_first().expect("full");
+                        index.remove(gone, slot);
+                        assert_eq!(index.get(gone), None);
+                    }
+                    _ => {
+                        index.insert(key, slot);
+                        map.insert(key, slot);
+                    }
+                }
+                assert_eq!(index.get(key), map.get(&key).copied());
+            }
+            for (&key, &slot) in &map {
+                assert_eq!(index.get(key), Some(slot));
+            }
+            for (key, slot) in map {
+                index.remove(key, slot);
+                assert_eq!(index.get(key), None);
+            }
+            assert_eq!(index.others.count, 0);
+            assert!(index.near.iter().all(|entry| entry.slot == EMPTY));
         }
     }
 

@@ -60,6 +60,7 @@ impl Lists {
     ///
     /// # Panics
     /// If it is in a list.
+    #[inline]
     pub(super) fn push_back(&mut self, list: u32, slot: u32) {
         let ends = &mut self.ends[at(list)];
         let back = ends.back;
@@ -73,6 +74,26 @@ impl Lists {
         } else {
             self.links[at(back)].next = slot;
         }
+    }
+
+    /// Takes the first slot out of `list`.
+    #[inline]
+    pub(super) fn pop_front(&mut self, list: u32) -> Option<u32> {
+        let ends = &mut self.ends[at(list)];
+        let slot = ends.front;
+        if slot == NONE {
+            return None;
+        }
+        let next = self.links[at(slot)].next;
+        ends.count -= 1;
+        ends.front = next;
+        if next == NONE {
+            ends.back = NONE;
+        } else {
+            self.links[at(next)].previous = NONE;
+        }
+        self.links[at(slot)] = Link { next: NONE, previous: NONE, list: UNLINKED };
+        Some(slot)
     }
 
     /// Takes `slot` out of the list it is in; returns whether it was in one.
@@ -152,6 +173,13 @@ mod tests {
         assert!(lists.is_linked(4) && !lists.is_linked(2));
         assert!(lists.remove(1) && lists.remove(3));
         assert_eq!((lists.front(0), lists.count(0)), (None, 0));
+        assert_eq!(lists.pop_front(0), None);
+        lists.push_back(1, 0);
+        assert_eq!((lists.pop_front(1), all(&lists, 1)), (Some(4), vec![0]));
+        assert!(!lists.is_linked(4) && !lists.remove(4));
+        assert_eq!((lists.pop_front(1), lists.pop_front(1), lists.count(1)), (Some(0), None, 0));
+        lists.push_back(1, 4);
+        assert_eq!(all(&lists, 1), vec![4]);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! still finds it.
 
 use crate::codec::journal::OrderRequest;
-use crate::risk::keys::{Key, KeyIndex};
+use crate::risk::keys::{Key, SequenceIndex};
 use crate::risk::limits::SLOT_BITS;
 use crate::risk::links::{Lists, at, slot_of};
 use crate::runtime::{large_table, prefetch};
-use crate::types::{ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, Side, TimeInForce};
+use crate::types::{
+    ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, PriceOrNone, Side, TimeInForce,
+};
 
 /// List of free slots in `places`; every session's open orders are in the list of its index plus one.
 const FREE: u32 = 0;
@@ -27,7 +29,7 @@ pub(super) struct Order {
     /// `ClOrdID` of the client's last cancel; 0 is none.
     pub(super) cancel_cl_ord_id: ClOrdId,
     pub(super) last_exec_id: ExecId,
-    pub(super) price: Option<Price>,
+    pub(super) price: PriceOrNone,
     pub(super) replace_price: Price,
     pub(super) session: usize,
     /// Index of its [`Exposure`](super::exposure::Exposure).
@@ -59,7 +61,7 @@ impl Order {
         replace_cl_ord_id: ClOrdId(0),
         cancel_cl_ord_id: ClOrdId(0),
         last_exec_id: ExecId(0),
-        price: None,
+        price: PriceOrNone::NONE,
         replace_price: Price::MAX,
         session: 0,
         exposure: 0,
@@ -115,7 +117,7 @@ pub(super) struct OrderTable {
     orders: Box<[Order]>,
     places: Lists,
     due: Lists,
-    keys: KeyIndex,
+    keys: SequenceIndex,
     next_sequence: u64,
     open_count: usize,
     open_max: usize,
@@ -133,7 +135,7 @@ impl OrderTable {
             places,
             due: Lists::new(1, slots),
             // Each order has its own key and that of a replace.
-            keys: KeyIndex::new(2 * slots),
+            keys: SequenceIndex::new(2 * slots),
             next_sequence: first_sequence,
             open_count: 0,
             open_max,
@@ -192,9 +194,9 @@ impl OrderTable {
     ///
     /// # Panics
     /// If there is no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(&mut self, new: &NewOrder<'_>) -> OrderId {
-        let slot = self.places.front(FREE).expect("there are more slots than open orders");
+        let slot = self.places.pop_front(FREE).expect("there are more slots than open orders");
         let id = OrderId(self.next_sequence << SLOT_BITS | u64::from(slot));
         self.occupy(slot, id, new);
         id
@@ -207,11 +209,13 @@ impl OrderTable {
             return false;
         }
         self.next_sequence = id.0 >> SLOT_BITS;
+        self.places.remove(slot);
         self.occupy(slot, id, new);
         true
     }
 
-    #[inline]
+    /// Fills a slot that is in no list.
+    #[inline(always)]
     fn occupy(&mut self, slot: u32, id: OrderId, new: &NewOrder<'_>) {
         assert!(self.has_room(), "room is checked before an order is approved");
         let order = &mut self.orders[at(slot)];
@@ -228,7 +232,7 @@ impl OrderTable {
         *order = Order {
             id,
             cl_ord_id: request.cl_ord_id,
-            price: request.price,
+            price: request.price.into(),
             session: new.session,
             exposure: new.exposure,
             qty: request.order_qty,
@@ -239,7 +243,6 @@ impl OrderTable {
             status: OrdStatus::PendingNew,
             ..Order::VACANT
         };
-        self.places.remove(slot);
         self.places.push_back(slot_of(new.session) + 1, slot);
         self.keys.insert(OrderTable::key(new.session, request.cl_ord_id), slot);
         self.next_sequence += 1;

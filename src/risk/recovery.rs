@@ -134,7 +134,7 @@ impl Engine {
             fold.word(order.id.0);
             fold.word(order.cl_ord_id.0);
             fold.word(order.replace_cl_ord_id.0);
-            fold.price(order.price);
+            fold.price(order.price.get());
             for qty in [order.qty, order.cum, order.reserved] {
                 fold.word(u64::from(qty));
             }

@@ -50,6 +50,7 @@ impl Engine {
 
     /// C00 to C33 in their order. The throttle, the `ClOrdID` and the row of identical orders are charged whatever the
     /// outcome.
+    #[inline(always)]
     fn order_verdict(
         &mut self,
         now: Nanos,
@@ -88,6 +89,7 @@ impl Engine {
         Ok(target)
     }
 
+    #[inline(always)]
     fn order_target(&self, request: &OrderRequest) -> Result<Target, Denial> {
         let session = self.tables.session(request.session_id).ok_or(DenyReason::UnknownSession)?;
         let account = self.tables.account(request.account).ok_or(DenyReason::UnknownAccount)?;
@@ -101,18 +103,20 @@ impl Engine {
         Ok(Target { session, exposure })
     }
 
+    #[inline(always)]
     fn place_in_row(&mut self, now: Nanos, request: &OrderRequest, target: Target) -> Option<u32> {
         let config = self.duplicate?;
         let likeness = Likeness {
             side: request.side,
             ord_type: request.ord_type,
-            price: request.price,
+            price: request.price.into(),
             qty: request.order_qty,
         };
         Some(self.tables.exposures[target.exposure].row.place(now, likeness, config))
     }
 
     /// C01 and C03.
+    #[inline(always)]
     fn may_trade(&self, now: Nanos, proposal: &Proposal) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         let instrument = &self.tables.instruments[exposure.instrument];
@@ -142,6 +146,7 @@ impl Engine {
     }
 
     /// C10 to C16.
+    #[inline(always)]
     fn order_limits(&self, proposal: &Proposal, reference: &mut Option<Price>) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         let instrument = &self.tables.instruments[exposure.instrument];
@@ -157,7 +162,7 @@ impl Engine {
             Some(price) => price,
             None => check::protected_price(
                 proposal.side,
-                instrument.quote,
+                instrument.quote(),
                 instrument.market_protection,
                 instrument.tick,
             )?,
@@ -169,12 +174,13 @@ impl Engine {
             exposure.notional_max.get(),
         )?;
         let collar = instrument.collar.ok_or(DenyReason::LimitMissing)?;
-        let market = check::reference(collar.reference, proposal.side, instrument.quote)?;
+        let market = check::reference(collar.reference, proposal.side, instrument.quote())?;
         *reference = Some(market);
         check::collar(collar, proposal.side, price, market, instrument.tick)
     }
 
     /// C30.
+    #[inline(always)]
     fn position_limit(&self, proposal: &Proposal) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         check::worst_position(
@@ -188,6 +194,7 @@ impl Engine {
     }
 
     /// C33.
+    #[inline(always)]
     fn open_order_limit(&self, session: usize) -> Verdict {
         let (count, limit) =
             (self.orders.session_count(session), self.tables.sessions[session].open_orders_max);
@@ -201,6 +208,7 @@ impl Engine {
         Ok(())
     }
 
+    #[inline(always)]
     fn accept_order(
         &mut self,
         now: Nanos,
@@ -428,7 +436,7 @@ impl Engine {
             price: Some(request.price),
             qty: request.order_qty,
             growth: request.order_qty.saturating_sub(order.qty),
-            lowers: request.order_qty < order.qty && Some(request.price) == order.price,
+            lowers: request.order_qty < order.qty && Some(request.price) == order.price.get(),
         };
         self.may_trade(now, &proposal)?;
         self.order_limits(&proposal, reference)?;
@@ -538,6 +546,7 @@ pub(super) struct Change {
 }
 
 /// Whether an order has what its type needs.
+#[inline(always)]
 fn shape(request: &OrderRequest) -> Verdict {
     if request.order_qty == 0 {
         return Err(DenyReason::QtyMissing.into());

@@ -10,7 +10,8 @@ use crate::risk::links::{at, slot_of};
 use crate::risk::throttle::Throttle;
 use crate::runtime::{ask_for_large_pages, prefetch};
 use crate::types::{
-    AccountId, ChannelId, ClOrdId, FeedState, InstrumentId, Nanos, Price, SessionId, VenueId,
+    AccountId, ChannelId, ClOrdId, FeedState, InstrumentId, Nanos, Price, PriceOrNone, SessionId,
+    VenueId,
 };
 
 /// On one pair of cache lines.
@@ -26,8 +27,21 @@ pub(super) struct Instrument {
     pub(super) multiplier: u32,
     pub(super) collar: Option<CollarConfig>,
     pub(super) market_protection: Option<Band>,
-    pub(super) quote: Quote,
+    pub(super) bid: PriceOrNone,
+    pub(super) offer: PriceOrNone,
     pub(super) is_killed: bool,
+}
+
+impl Instrument {
+    #[inline]
+    pub(super) fn quote(&self) -> Quote {
+        Quote { bid: self.bid.get(), offer: self.offer.get() }
+    }
+
+    #[inline]
+    pub(super) fn set_quote(&mut self, bid: Option<Price>, offer: Option<Price>) {
+        (self.bid, self.offer) = (bid.into(), offer.into());
+    }
 }
 
 const _: () = assert!(size_of::<Instrument>() == 128, "an order is checked against one row");
@@ -57,11 +71,13 @@ pub(super) struct Session {
 }
 
 impl Session {
+    #[inline]
     pub(super) fn may_use(&self, account: usize) -> bool {
         self.accounts.contains(&account)
     }
 
     /// Whether `cl_ord_id` is larger than all before it, and notes it.
+    #[inline]
     pub(super) fn advance(&mut self, cl_ord_id: ClOrdId) -> bool {
         let grows = cl_ord_id > self.last_cl_ord_id;
         self.last_cl_ord_id = self.last_cl_ord_id.max(cl_ord_id);
@@ -141,7 +157,8 @@ impl Tables {
             multiplier: c.multiplier,
             collar: c.collar,
             market_protection: c.market_protection,
-            quote: Quote::default(),
+            bid: PriceOrNone::NONE,
+            offer: PriceOrNone::NONE,
             is_killed: false,
         }));
         let instrument_index = IdIndex::new(config.instruments.iter().map(|c| c.id.0));

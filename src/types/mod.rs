@@ -22,6 +22,6 @@ pub use id::{
     VenueId,
 };
 pub use market::{BookState, UpdateAction};
-pub use price::{ParsePriceError, Price, Qty};
+pub use price::{ParsePriceError, Price, PriceOrNone, Qty};
 pub use time::{Nanos, UtcNanos};
 pub use trade::{CancelRejectTo, ExecType, OrdStatus, OrdType, Side, TimeInForce, TradingStatus};
