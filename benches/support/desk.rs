@@ -142,6 +142,7 @@ impl Desk {
         }
         assert!(self.router.1.peek().is_some(), "an approved order is in the ring");
         self.router.1.release();
+        self.engine.prepare();
         let number = self.count * 2;
         self.execution(order_id, ExecType::New, OrdStatus::New, number);
         self.open.push_back(order_id);

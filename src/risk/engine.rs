@@ -357,6 +357,13 @@ impl Engine {
         }
     }
 
+    /// Asks for the memory that the next order will need, whatever it is. Changes nothing. To be called when the last one is on
+    /// its way, so that it did not wait for this.
+    #[inline]
+    pub fn prepare(&self) {
+        self.orders.prefetch_next();
+    }
+
     /// Every kill switch that is on, as notices: for a router that starts.
     pub fn kill_notices(&self, mut notice: impl FnMut(KillNotice)) {
         self.latched(|kill_scope, id| {

@@ -230,7 +230,8 @@ impl Run {
     #[inline]
     pub(super) fn place(&self, number: u32) -> Option<usize> {
         let distance = number.wrapping_sub(self.first_number);
-        (distance < self.count).then(|| at(self.first_place) + at(distance))
+        // Both are below 2^32.
+        (distance < self.count).then(|| at(self.first_place).wrapping_add(at(distance)))
     }
 
     /// How many they are.
@@ -274,7 +275,8 @@ mod tests {
         let mut state = 7u64;
         for step in 0..100_000u32 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let key = ((state >> 33) % 3, (state >> 40) % 40);
+            let group = u32::try_from((state >> 33) % 3).expect("small");
+            let key = (group, (state >> 40) % 40);
             let slot = step % 50;
             match map.get(&key).copied() {
                 Some(there) if state >> 63 == 0 => {

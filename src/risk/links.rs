@@ -76,23 +76,34 @@ impl Lists {
         }
     }
 
-    /// Takes the first slot out of `list`.
-    #[inline]
-    pub(super) fn pop_front(&mut self, list: u32) -> Option<u32> {
-        let ends = &mut self.ends[at(list)];
+    /// Moves the first slot of `from` to the end of `to`, which is another list, and returns it.
+    #[inline(always)]
+    pub(super) fn move_front(&mut self, from: u32, to: u32) -> Option<u32> {
+        let ends = &mut self.ends[at(from)];
         let slot = ends.front;
         if slot == NONE {
             return None;
         }
-        let next = self.links[at(slot)].next;
         ends.count -= 1;
+        let ends = &mut self.ends[at(to)];
+        let back = ends.back;
+        ends.back = slot;
+        ends.count += 1;
+        if back == NONE {
+            ends.front = slot;
+        } else {
+            self.links[at(back)].next = slot;
+        }
+        let link = &mut self.links[at(slot)];
+        let next = link.next;
+        *link = Link { next: NONE, previous: back, list: to };
+        let ends = &mut self.ends[at(from)];
         ends.front = next;
         if next == NONE {
             ends.back = NONE;
         } else {
             self.links[at(next)].previous = NONE;
         }
-        self.links[at(slot)] = Link { next: NONE, previous: NONE, list: UNLINKED };
         Some(slot)
     }
 
@@ -173,13 +184,15 @@ mod tests {
         assert!(lists.is_linked(4) && !lists.is_linked(2));
         assert!(lists.remove(1) && lists.remove(3));
         assert_eq!((lists.front(0), lists.count(0)), (None, 0));
-        assert_eq!(lists.pop_front(0), None);
+        assert_eq!(lists.move_front(0, 1), None);
         lists.push_back(1, 0);
-        assert_eq!((lists.pop_front(1), all(&lists, 1)), (Some(4), vec![0]));
-        assert!(!lists.is_linked(4) && !lists.remove(4));
-        assert_eq!((lists.pop_front(1), lists.pop_front(1), lists.count(1)), (Some(0), None, 0));
-        lists.push_back(1, 4);
-        assert_eq!(all(&lists, 1), vec![4]);
+        assert_eq!(lists.move_front(1, 0), Some(4));
+        assert_eq!((all(&lists, 0), all(&lists, 1)), (vec![4], vec![0]));
+        assert_eq!((lists.move_front(1, 0), lists.move_front(1, 0)), (Some(0), None));
+        assert_eq!((all(&lists, 0), lists.count(0), lists.count(1)), (vec![4, 0], 2, 0));
+        lists.push_back(1, 1);
+        assert!(lists.remove(0) && lists.remove(1) && lists.remove(4) && !lists.remove(4));
+        assert_eq!((lists.front(0), lists.front(1)), (None, None));
     }
 
     #[test]

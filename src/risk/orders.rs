@@ -8,7 +8,7 @@ use crate::codec::journal::OrderRequest;
 use crate::risk::keys::{Key, SequenceIndex};
 use crate::risk::limits::SLOT_BITS;
 use crate::risk::links::{Lists, at, slot_of};
-use crate::runtime::{large_table, prefetch};
+use crate::runtime::{large_table, prefetch_row};
 use crate::types::{
     ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, PriceOrNone, Side, TimeInForce,
 };
@@ -196,7 +196,9 @@ impl OrderTable {
     /// If there is no room.
     #[inline(always)]
     pub(super) fn open(&mut self, new: &NewOrder<'_>) -> OrderId {
-        let slot = self.places.pop_front(FREE).expect("there are more slots than open orders");
+        let list = slot_of(new.session) + 1;
+        let slot = self.places.move_front(FREE, list);
+        let slot = slot.expect("there are more slots than open orders");
         let id = OrderId(self.next_sequence << SLOT_BITS | u64::from(slot));
         self.occupy(slot, id, new);
         id
@@ -210,11 +212,12 @@ impl OrderTable {
         }
         self.next_sequence = id.0 >> SLOT_BITS;
         self.places.remove(slot);
+        self.places.push_back(slot_of(new.session) + 1, slot);
         self.occupy(slot, id, new);
         true
     }
 
-    /// Fills a slot that is in no list.
+    /// Fills a slot, which is in the list of its session already.
     #[inline(always)]
     fn occupy(&mut self, slot: u32, id: OrderId, new: &NewOrder<'_>) {
         assert!(self.has_room(), "room is checked before an order is approved");
@@ -243,23 +246,20 @@ impl OrderTable {
             status: OrdStatus::PendingNew,
             ..Order::VACANT
         };
-        self.places.push_back(slot_of(new.session) + 1, slot);
         self.keys.insert(OrderTable::key(new.session, request.cl_ord_id), slot);
         self.next_sequence += 1;
         self.open_count += 1;
     }
 
-    /// Asks for the memory that the next order of a session will need: its slot, and where its key will be if it is the
-    /// number after `last`; where the key is of the order that had the slot; and the slot after that.
+    /// Asks for the memory that the next order will need: its slot, and where the key is of the order that had it.
     #[inline]
-    pub(super) fn prefetch_next(&self, session: usize, last: ClOrdId) {
-        self.keys.prefetch(OrderTable::key(session, ClOrdId(last.0.wrapping_add(1))));
+    pub(super) fn prefetch_next(&self) {
         let Some(slot) = self.places.front(FREE) else { return };
-        prefetch(&self.orders, at(slot));
         if let Some(after) = self.places.after(slot) {
-            prefetch(&self.orders, at(after));
+            prefetch_row(&self.orders, at(after));
             self.places.prefetch(after);
         }
+        // Asked for when the last order came.
         let old = self.get(slot);
         self.keys.prefetch(OrderTable::key(old.session, old.cl_ord_id));
     }

@@ -253,7 +253,6 @@ impl Engine {
             ord_type: request.ord_type,
             time_in_force: request.time_in_force,
         });
-        self.orders.prefetch_next(session, request.cl_ord_id);
     }
 
     #[cold]

@@ -8,7 +8,7 @@ use crate::risk::limits::{
 };
 use crate::risk::links::{at, slot_of};
 use crate::risk::throttle::Throttle;
-use crate::runtime::{ask_for_large_pages, prefetch};
+use crate::runtime::{ask_for_large_pages, prefetch_row};
 use crate::types::{
     AccountId, ChannelId, ClOrdId, FeedState, InstrumentId, Nanos, Price, PriceOrNone, SessionId,
     VenueId,
@@ -223,10 +223,10 @@ impl Tables {
     /// instruments in its order.
     #[inline]
     pub(super) fn prefetch(&self, instrument: usize) {
-        prefetch(&self.instruments, instrument);
+        prefetch_row(&self.instruments, instrument);
         for account in self.accounts.iter().take(PREFETCH_ACCOUNTS) {
             if let Some(exposure) = account.exposures.place(slot_of(instrument)) {
-                prefetch(&self.exposures, exposure);
+                prefetch_row(&self.exposures, exposure);
             }
         }
     }
