@@ -36,12 +36,12 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit<T>(T);
 
-impl<T: Copy + Default + Ord + std::ops::Neg<Output = T> + From<bool>> Limit<T> {
+impl<T: Copy + Default + Ord + From<i8>> Limit<T> {
     /// # Panics
     /// If it is negative, which the configuration refuses.
     pub(super) fn of(limit: Option<T>) -> Limit<T> {
         assert!(limit.is_none_or(|limit| limit >= T::default()), "a limit is not negative");
-        Limit(limit.unwrap_or(-T::from(true)))
+        Limit(limit.unwrap_or(T::from(-1)))
     }
 
     #[inline]
