@@ -4,6 +4,9 @@
     reason = "the SSE 4.2 instruction may be called only after its presence was checked"
 )]
 
+use crate::codec::Message;
+use crate::ring::SLOT_PAYLOAD_BYTES;
+
 /// Reflected polynomial.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
@@ -51,24 +54,93 @@ impl Crc32c {
         }
         of_table(words, bytes)
     }
+
+    /// Writes `message` to `place`, which is as long as it is, up to a multiple of 8, and zero after it; returns the checksum of
+    /// all `words` and then the message. Each word of it is stored as it is checked.
+    ///
+    /// # Panics
+    /// If `place` has another length.
+    #[inline]
+    pub(super) fn write<M: Message>(self, words: &[u64], message: &M, place: &mut [u8]) -> u32 {
+        assert!(place.len() == M::BYTES.next_multiple_of(8), "{} bytes of room", place.len());
+        #[cfg(target_arch = "x86_64")]
+        if self.has_sse42 {
+            // SAFETY: `new` found SSE 4.2 on this machine.
+            return unsafe { write_sse42(words, message, place) };
+        }
+        place.fill(0);
+        message.encode(place);
+        of_table(words, &place[..M::BYTES])
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
 fn of_sse42(words: &[u64], bytes: &[u8]) -> u32 {
-    use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
+    use std::arch::x86_64::_mm_crc32_u64;
 
-    let mut crc = u64::from(u32::MAX);
-    for &word in words {
-        crc = _mm_crc32_u64(crc, word);
-    }
+    let mut crc = begin_sse42(words);
     let (chunks, rest) = bytes.as_chunks::<8>();
     for &chunk in chunks {
         crc = _mm_crc32_u64(crc, u64::from_le_bytes(chunk));
     }
-    let mut crc = u32::try_from(crc).unwrap_or(u32::MAX); // the instruction clears the upper half
-    for &byte in rest {
-        crc = _mm_crc32_u8(crc, byte);
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    end_sse42(crc, u64::from_le_bytes(last), rest.len())
+}
+
+/// All of it in one function, so that the message passes through registers: to read in words what was only just written in
+/// fields waits until it is in the cache.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2")]
+fn write_sse42<M: Message>(words: &[u64], message: &M, place: &mut [u8]) -> u32 {
+    use std::arch::x86_64::_mm_crc32_u64;
+
+    let mut bytes = [0; SLOT_PAYLOAD_BYTES];
+    message.encode(&mut bytes);
+    let mut crc = begin_sse42(words);
+    let ((from, _), (to, _)) = (bytes.as_chunks::<8>(), place.as_chunks_mut::<8>());
+    for index in 0..M::BYTES / 8 {
+        crc = _mm_crc32_u64(crc, u64::from_le_bytes(from[index]));
+        to[index] = from[index];
+    }
+    let rest = M::BYTES % 8;
+    if rest == 0 {
+        return end_sse42(crc, 0, 0);
+    }
+    let last = M::BYTES / 8;
+    to[last] = from[last];
+    end_sse42(crc, u64::from_le_bytes(from[last]), rest)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse4.2")]
+fn begin_sse42(words: &[u64]) -> u64 {
+    use std::arch::x86_64::_mm_crc32_u64;
+
+    words.iter().fold(u64::from(u32::MAX), |crc, &word| _mm_crc32_u64(crc, word))
+}
+
+/// The checksum, after the `rest` lowest bytes of `last`, at most 7.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse4.2")]
+#[allow(clippy::as_conversions, reason = "only the low bits are used")]
+fn end_sse42(crc: u64, mut last: u64, rest: usize) -> u32 {
+    use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u16, _mm_crc32_u32};
+
+    let mut crc = crc as u32; // the instruction clears the upper half
+    if rest & 4 != 0 {
+        crc = _mm_crc32_u32(crc, last as u32);
+        last >>= 32;
+    }
+    if rest & 2 != 0 {
+        crc = _mm_crc32_u16(crc, last as u16);
+        last >>= 16;
+    }
+    if rest & 1 != 0 {
+        crc = _mm_crc32_u8(crc, last as u8);
     }
     !crc
 }

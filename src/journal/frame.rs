@@ -13,6 +13,7 @@
 //! All little-endian. A first word of 0 is the end: the segment was all zeros before. The word is stored after everything
 //! else of its record and with release ordering, so a record that can be seen is whole.
 
+use crate::codec::Message;
 use crate::gate::Mark;
 use crate::journal::crc::Crc32c;
 use crate::ring::SLOT_PAYLOAD_BYTES;
@@ -111,6 +112,29 @@ pub(super) fn write(
     word
 }
 
+/// As [`write`], of a message that is encoded where it stays.
+///
+/// # Panics
+/// If `buf` is not as long as the record.
+#[inline]
+pub(super) fn encode<M: Message>(
+    buf: &mut [u8],
+    crc: Crc32c,
+    number: u64,
+    now: Nanos,
+    message: &M,
+) -> u32 {
+    const { assert!(M::BYTES <= PAYLOAD_BYTES_MAX, "the message is larger than a record") }
+    let length = u32::try_from(M::BYTES).unwrap_or(u32::MAX);
+    let word = u32::from(Kind::Message.byte()) << LENGTH_BITS | length;
+    let (header, payload) = buf.split_at_mut(HEADER_BYTES);
+    let crc = crc.write(&[u64::from(word), number, now.0], message, payload);
+    header[4..8].copy_from_slice(&crc.to_le_bytes());
+    header[8..16].copy_from_slice(&number.to_le_bytes());
+    header[16..24].copy_from_slice(&now.0.to_le_bytes());
+    word
+}
+
 /// A record as it lies in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -182,6 +206,8 @@ pub(super) fn read(bytes: &[u8], crc: Crc32c) -> Result<Frame<'_>, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::journal::{Decision, SegmentStart, VenueLink};
+    use crate::types::{ClOrdId, LinkState, OrderId, RequestKind, SessionId, UtcNanos, VenueId};
 
     fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
         let mut buf = vec![0; size(payload.len())];
@@ -205,6 +231,42 @@ mod tests {
                 assert!(read(&bytes[..length], Crc32c::new()).is_err(), "{length} bytes");
             }
         }
+    }
+
+    #[test]
+    fn a_message_encoded_in_place_is_the_record_of_its_bytes() {
+        let messages = [u64::MAX, 0, 0x0123_4567_89ab_cdef].map(|bits| Decision {
+            order_id: OrderId(bits),
+            cl_ord_id: ClOrdId(!bits),
+            reference_px: None,
+            limit_value: Some(-1),
+            value: None,
+            session_id: SessionId(7),
+            deny_reason: 0x0102,
+            decision_kind: RequestKind::Replace,
+        });
+        let start = SegmentStart {
+            segment_number: 1,
+            first_record: 2,
+            utc_time: UtcNanos(3),
+            monotonic_time: Nanos(4),
+            config_digest: [5; 32],
+        };
+        for message in messages {
+            agrees(&message);
+        }
+        agrees(&start);
+        agrees(&VenueLink { venue_id: VenueId(9), link_state: LinkState::Up });
+    }
+
+    fn agrees<M: Message>(message: &M) {
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        message.encode(&mut payload);
+        // Whatever lay there before.
+        let mut buf = vec![0xaa; size(M::BYTES)];
+        let word = encode(&mut buf, Crc32c::new(), 7, Nanos(9), message);
+        buf[..4].copy_from_slice(&word.to_le_bytes());
+        assert_eq!(buf, framed(Kind::Message, &payload[..M::BYTES]), "{message:?}");
     }
 
     #[test]

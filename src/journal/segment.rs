@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapMut;
 
+use crate::codec::Message;
 use crate::journal::crc::Crc32c;
 use crate::journal::frame::{self, Kind};
+use crate::runtime::prefetch;
 use crate::types::Nanos;
 
 /// Ending of a segment that is, or will be, appended to.
@@ -27,6 +29,9 @@ const PAGE_BYTES: usize = 4096;
 pub(super) fn path(directory: &Path, number: u64, ending: &str) -> PathBuf {
     directory.join(format!("{number:010}.{ending}"))
 }
+
+/// How far ahead of the last record memory is asked for: some records.
+const AHEAD_BYTES: usize = 1024;
 
 /// A segment in memory.
 #[derive(Debug)]
@@ -97,10 +102,26 @@ impl Segment {
         now: Nanos,
         payload: &[u8],
     ) {
-        let bytes = frame::size(payload.len());
+        self.place(frame::size(payload.len()), |buf| {
+            frame::write(buf, crc, kind, number, now, payload)
+        });
+    }
+
+    /// Appends a message, encoded where it stays.
+    ///
+    /// # Panics
+    /// As [`Segment::append`].
+    #[inline]
+    pub(super) fn record<M: Message>(&mut self, crc: Crc32c, number: u64, now: Nanos, message: &M) {
+        self.place(frame::size(M::BYTES), |buf| frame::encode(buf, crc, number, now, message));
+    }
+
+    /// Has a record of `bytes` written, all but its first word, which `write` returns.
+    #[inline]
+    fn place(&mut self, bytes: usize, write: impl FnOnce(&mut [u8]) -> u32) {
         let buf = self.map.get_mut(self.used..self.used + bytes);
         let buf = buf.expect("room is asked for before a record is appended");
-        let word = frame::write(buf, crc, kind, number, now, payload);
+        let word = write(buf);
         let first: *mut u32 = buf.as_mut_ptr().cast();
         // SAFETY: `buf` is ours, is at least a header long and starts at a multiple of 8 in a map that starts at a page;
         // within this process nobody else has it.
@@ -109,6 +130,9 @@ impl Segment {
         // like all else, which on x86-64 changes nothing.
         first.store(word.to_le(), Ordering::Release);
         self.used += bytes;
+        // What comes next lies on lines and pages that nobody has been on since they were made.
+        prefetch(&self.map, self.used + AHEAD_BYTES);
+        prefetch(&self.map, self.used + AHEAD_BYTES + 64);
     }
 
     /// Flushes, cuts to what was written and gives the final name. Blocks.

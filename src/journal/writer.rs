@@ -112,6 +112,14 @@ impl DecisionLog for JournalWriter {
         self.push(Kind::Message, now, bytes);
     }
 
+    #[inline(never)]
+    fn record<M: Message>(&mut self, now: Nanos, message: &M) {
+        let (crc, number) = (self.crc, self.next_number);
+        self.segment().record(crc, number, now, message);
+        self.next_number += 1;
+        self.last_now = now;
+    }
+
     fn mark(&mut self, now: Nanos, mark: Mark) {
         self.push(mark.into(), now, &[]);
     }

@@ -210,7 +210,11 @@ impl<L: DecisionLog> RiskAgent<L> {
         rings.feed_risk.drain(PRICES_PER_CYCLE, |bytes| match Journal::decode(bytes) {
             Ok(Journal::ReferencePrice(price)) => {
                 match engine.instrument_place(price.security_id) {
-                    Some(instrument) => feed.keep_price(instrument, now, price),
+                    Some(instrument) => {
+                        // An order in what moved is as likely as any now.
+                        engine.prefetch(price.security_id);
+                        feed.keep_price(instrument, now, price);
+                    }
                     None => metrics.input_invalid.increment(),
                 }
             }
@@ -247,6 +251,10 @@ impl<L: DecisionLog> RiskAgent<L> {
             let RiskAgent { engine, log, rings, feed, clock, metrics, .. } = self;
             let Some(bytes) = rings.entry_risk.peek() else { break };
             let decoded = Journal::decode(bytes);
+            if let Ok(Journal::OrderRequest(request)) = &decoded {
+                // Its rows come while its room is looked for.
+                engine.prefetch(request.security_id);
+            }
             let is_new_risk =
                 matches!(decoded, Ok(Journal::OrderRequest(_) | Journal::ReplaceRequest(_)));
             let has_record_room = if is_new_risk {
@@ -279,6 +287,7 @@ impl<L: DecisionLog> RiskAgent<L> {
                     let done_at = out.done_at();
                     metrics.request_done(&input, at, done_at);
                     read_at = Some(done_at);
+                    engine.prepare();
                 }
                 Ok(_) | Err(_) => metrics.input_invalid.increment(),
             }
@@ -377,7 +386,7 @@ fn bring_market<L: DecisionLog>(
     }
     if let Some((came_at, price)) = feed.take_price(instrument) {
         out.log.record(came_at, &price);
-        engine.apply(came_at, &price.into(), out);
+        engine.price(&price);
     }
 }
 

@@ -44,7 +44,7 @@ impl From<DenyReason> for Denial {
 pub type Verdict = Result<(), Denial>;
 
 /// C01, for the five scopes in their order: firm, venue, account, session, instrument.
-#[inline]
+#[inline(always)]
 pub fn kill_switch(
     firm: bool,
     venue: bool,
@@ -52,6 +52,10 @@ pub fn kill_switch(
     session: bool,
     instrument: bool,
 ) -> Verdict {
+    // In one look, since hardly anything ever is.
+    if !(firm | venue | account | session | instrument) {
+        return Ok(());
+    }
     let killed = [
         (firm, DenyReason::KilledFirm),
         (venue, DenyReason::KilledVenue),
@@ -66,7 +70,7 @@ pub fn kill_switch(
 }
 
 /// C03, market data: the channel must have said that it is complete, and have been heard within `stale_ns`.
-#[inline]
+#[inline(always)]
 pub fn feed_ready(now: Nanos, heard: Option<(FeedState, Nanos)>, stale_ns: u64) -> Verdict {
     match heard {
         Some((FeedState::Current, at)) if now.since(at) <= stale_ns => Ok(()),
@@ -80,7 +84,7 @@ pub fn feed_ready(now: Nanos, heard: Option<(FeedState, Nanos)>, stale_ns: u64) 
 }
 
 /// C10: `price` is a multiple of `tick`.
-#[inline]
+#[inline(always)]
 pub fn tick(price: Price, tick: Price) -> Verdict {
     if price.is_multiple_of(tick) {
         Ok(())
@@ -90,7 +94,7 @@ pub fn tick(price: Price, tick: Price) -> Verdict {
 }
 
 /// C10: `qty` is a multiple of `lot`, which is at least 1, and not below `qty_min`.
-#[inline]
+#[inline(always)]
 pub fn lot(qty: u32, lot: u32, qty_min: u32) -> Verdict {
     if qty.checked_rem(lot) != Some(0) {
         return Err(Denial::beyond(DenyReason::QtyOffLot, lot, qty));
@@ -102,7 +106,7 @@ pub fn lot(qty: u32, lot: u32, qty_min: u32) -> Verdict {
 }
 
 /// C11: the whole quantity of the order is within the limit.
-#[inline]
+#[inline(always)]
 pub fn max_qty(qty: u32, limit: Option<u32>) -> Verdict {
     match limit {
         None => Err(DenyReason::LimitMissing.into()),
@@ -111,23 +115,21 @@ pub fn max_qty(qty: u32, limit: Option<u32>) -> Verdict {
     }
 }
 
-/// What an order is worth, in units of 1e-9, never negative; `None` beyond 127 bits, which no valid input reaches.
-#[inline]
-pub fn notional(price: Price, qty: u32, multiplier: u32) -> Option<i128> {
-    i128::from(price.units())
-        .checked_abs()?
-        .checked_mul(i128::from(qty))?
-        .checked_mul(i128::from(multiplier))
+/// What an order is worth, in units of 1e-9, never negative.
+#[inline(always)]
+pub fn notional(price: Price, qty: u32, multiplier: u32) -> u128 {
+    // 32 bits by 32, and 64 by 64: nothing is lost.
+    let units = u64::from(qty).wrapping_mul(u64::from(multiplier));
+    u128::from(price.units().unsigned_abs()).wrapping_mul(u128::from(units))
 }
 
-/// C12: the whole order is worth no more than the limit.
-#[inline]
+/// C12: the whole order is worth no more than the limit, which is not negative.
+#[inline(always)]
 pub fn max_notional(price: Price, qty: u32, multiplier: u32, limit: Option<i128>) -> Verdict {
     let Some(limit) = limit else { return Err(DenyReason::LimitMissing.into()) };
-    let Some(worth) = notional(price, qty, multiplier) else {
-        return Err(DenyReason::Overflow.into());
-    };
-    if worth <= limit {
+    let worth = notional(price, qty, multiplier);
+    // No limit that is negative is ever kept.
+    if u128::try_from(limit).is_ok_and(|limit| worth <= limit) {
         Ok(())
     } else {
         Err(Denial::beyond(DenyReason::NotionalAboveLimit, limit, worth))
@@ -159,21 +161,23 @@ impl Quote {
 }
 
 /// How far `band` reaches from `price`: the larger of its share and its ticks.
-#[inline]
-pub fn reach(band: Band, price: Price, tick: Price) -> Option<i128> {
-    let share = i128::from(price.units())
-        .checked_abs()?
-        .checked_mul(i128::from(band.basis_points))?
-        .checked_div(10_000)?;
-    let ticks = i128::from(tick.units()).checked_mul(i128::from(band.ticks))?;
-    Some(share.max(ticks))
+#[inline(always)]
+pub fn reach(band: Band, price: Price, tick: Price) -> i128 {
+    let (units, points) = (price.units().unsigned_abs(), band.basis_points);
+    let share = match units.checked_mul(u64::from(points)) {
+        // To divide by a constant is to multiply, within 64 bits.
+        Some(product) => i128::from(product / 10_000),
+        // 64 bits by 32: fits.
+        None => i128::from(units).wrapping_mul(i128::from(points)) / 10_000,
+    };
+    share.max(i128::from(tick.units()).wrapping_mul(i128::from(band.ticks)))
 }
 
 /// C16: the worst price a market order is taken to trade at: the far touch, and the protection beyond it.
 ///
 /// # Errors
 /// Where there is no protection, no market, or no such price.
-#[inline]
+#[inline(always)]
 pub fn protected_price(
     side: Side,
     quote: Quote,
@@ -186,7 +190,7 @@ pub fn protected_price(
         Side::Buy => offer,
         Side::Sell => bid,
     };
-    let reach = reach(protection, touch, tick).ok_or(DenyReason::Overflow)?;
+    let reach = reach(protection, touch, tick);
     let touch = i128::from(touch.units());
     let worst = match side {
         Side::Buy => touch.checked_add(reach),
@@ -200,7 +204,7 @@ pub fn protected_price(
 ///
 /// # Errors
 /// Where there is none.
-#[inline]
+#[inline(always)]
 pub fn reference(collar: CollarReference, side: Side, quote: Quote) -> Result<Price, DenyReason> {
     let (bid, offer) = quote.two_sided()?;
     Ok(match (collar, side) {
@@ -215,7 +219,7 @@ pub fn reference(collar: CollarReference, side: Side, quote: Quote) -> Result<Pr
 }
 
 /// C13: `price` is no further from `reference` than the collar's band.
-#[inline]
+#[inline(always)]
 pub fn collar(
     collar: CollarConfig,
     side: Side,
@@ -223,9 +227,7 @@ pub fn collar(
     reference: Price,
     tick: Price,
 ) -> Verdict {
-    let Some(reach) = reach(collar.band, reference, tick) else {
-        return Err(DenyReason::Overflow.into());
-    };
+    let reach = reach(collar.band, reference, tick);
     let above = i128::from(price.units()).saturating_sub(i128::from(reference.units()));
     let distance = match (collar.sides, side) {
         (CollarSides::Aggressive, Side::Buy) => above,
@@ -243,7 +245,7 @@ pub fn collar(
 ///
 /// A request that lets nothing grow passes, and so does one that leads back to zero: the other side's limit is not looked
 /// at, because reducing a position must never be denied for its size.
-#[inline]
+#[inline(always)]
 pub fn worst_position(
     side: Side,
     net: i64,

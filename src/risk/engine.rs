@@ -5,7 +5,6 @@ use crate::codec::journal::{
     Journal, KillNotice, MassCancelReport, OrderReport, ReferencePrice, VenueLink,
 };
 use crate::gate::CannotRestore;
-use crate::risk::check::Quote;
 use crate::risk::limits::{DuplicateConfig, RiskConfig, RiskConfigError};
 use crate::risk::orders::{Order, OrderTable};
 use crate::risk::tables::Tables;
@@ -172,7 +171,7 @@ impl Engine {
     /// to entry. Time may stand still or step back between inputs; only differences are used, never below zero.
     pub fn apply(&mut self, now: Nanos, input: &Journal, out: &mut impl Effects) {
         match input {
-            Journal::OrderRequest(request) => self.order_request(now, request, out),
+            Journal::OrderRequest(request) => self.order(now, request, out),
             Journal::CancelRequest(request) => self.cancel_request(now, request, out),
             Journal::ReplaceRequest(request) => self.replace_request(now, request, out),
             Journal::MassCancelRequest(request) => self.mass_cancel_request(now, request, out),
@@ -181,7 +180,7 @@ impl Engine {
             Journal::VenueCancelReject(reject) => self.venue_cancel_reject(now, reject, out),
             Journal::VenueLink(link) => self.venue_link(link),
             Journal::RouterRefusal(refusal) => self.router_refusal(now, refusal, out),
-            Journal::ReferencePrice(price) => self.reference_price(price),
+            Journal::ReferencePrice(price) => self.price(price),
             Journal::FeedStatus(status) => self.feed_status(now, status),
             Journal::KillCommand(command) => self.kill_command(command, out),
             Journal::ApprovedOrder(_)
@@ -196,11 +195,12 @@ impl Engine {
         }
     }
 
-    fn reference_price(&mut self, price: &ReferencePrice) {
+    /// As [`Engine::apply`] of a price, without the way through an enum.
+    #[inline]
+    pub fn price(&mut self, price: &ReferencePrice) {
         match self.tables.instrument(price.security_id) {
             Some(instrument) => {
-                self.tables.instruments[instrument].quote =
-                    Quote { bid: price.bid_px, offer: price.offer_px };
+                self.tables.instruments[instrument].set_quote(price.bid_px, price.offer_px);
             }
             None => self.counts.inputs_unknown += 1,
         }
@@ -260,7 +260,7 @@ impl Engine {
             channel.heard = None;
         }
         for instrument in &mut self.tables.instruments {
-            instrument.quote = Quote::default();
+            instrument.set_quote(None, None);
         }
         for exposure in &mut self.tables.exposures {
             exposure.row = Default::default();
@@ -318,14 +318,15 @@ impl Engine {
 
     /// Positions and open exposure, of every account in everything it may trade, in the order of the configuration.
     pub fn positions(&self) -> impl Iterator<Item = Position> {
-        self.tables.exposures.iter().map(|exposure| Position {
+        let rows = self.tables.exposures.iter().zip(&self.tables.traded);
+        rows.map(|(exposure, traded)| Position {
             account: self.tables.accounts[exposure.account].id,
             instrument: self.tables.instruments[exposure.instrument].id,
             net: exposure.net,
-            bought: exposure.bought,
-            sold: exposure.sold,
-            bought_notional: exposure.bought_notional,
-            sold_notional: exposure.sold_notional,
+            bought: traded.bought,
+            sold: traded.sold,
+            bought_notional: traded.bought_notional,
+            sold_notional: traded.sold_notional,
             open_buys: exposure.open_buys,
             open_sells: exposure.open_sells,
         })
@@ -345,6 +346,22 @@ impl Engine {
             return None;
         };
         Some((instrument, self.tables.instruments[instrument].channel))
+    }
+
+    /// Asks for the memory that a price of an instrument and an order in it will need. Changes nothing. To be called as soon as
+    /// it is known which instrument moves: a few nanoseconds, in place of cache misses one after the other.
+    #[inline]
+    pub fn prefetch(&self, id: InstrumentId) {
+        if let Some(instrument) = self.tables.instrument(id) {
+            self.tables.prefetch(instrument);
+        }
+    }
+
+    /// Asks for the memory that the next order will need, whatever it is. Changes nothing. To be called when the last one is on
+    /// its way, so that it did not wait for this.
+    #[inline]
+    pub fn prepare(&self) {
+        self.orders.prefetch_next();
     }
 
     /// Every kill switch that is on, as notices: for a router that starts.

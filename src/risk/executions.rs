@@ -106,7 +106,7 @@ impl Engine {
         let was_pending = order.is_replace_pending();
         if was_pending {
             order.qty = order.replace_qty;
-            order.price = Some(order.replace_price);
+            order.price = Some(order.replace_price).into();
         } else {
             // The venue changed the order by itself, as exchanges may.
             self.counts.answers_unexpected += 1;
@@ -115,7 +115,7 @@ impl Engine {
         if execution.order_qty != 0 {
             order.qty = execution.order_qty;
         }
-        order.price = execution.price.or(order.price);
+        order.price = execution.price.or(order.price.get()).into();
         if order.status == OrdStatus::PendingNew {
             order.status = OrdStatus::New;
         }
@@ -177,13 +177,15 @@ impl Engine {
         let released = traded.min(order.reserved);
         order.reserved -= released;
         let is_over = order.cum > order.qty_charged();
-        let price = execution.last_px.or(order.price).unwrap_or_default();
+        let price = execution.last_px.or(order.price.get()).unwrap_or_default();
         let side = order.side;
         self.counts.overfills += u64::from(is_over);
-        let exposure = &mut self.tables.exposures[self.orders.get(slot).exposure];
+        let place = self.orders.get(slot).exposure;
+        let exposure = &mut self.tables.exposures[place];
         let multiplier = self.tables.instruments[exposure.instrument].multiplier;
         exposure.release(side, released);
-        exposure.trade(side, traded, price, multiplier);
+        exposure.trade(side, traded);
+        self.tables.traded[place].add(side, traded, price, multiplier);
         Some(traded)
     }
 
@@ -364,7 +366,7 @@ impl Engine {
             orig_cl_ord_id: ClOrdId(0),
             exec_id: ExecId(0),
             ingress_time: Nanos(0),
-            price: order.price,
+            price: order.price.get(),
             last_px: None::<Price>,
             session_id: self.tables.sessions[order.session].id,
             order_qty: order.qty,

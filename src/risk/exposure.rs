@@ -2,14 +2,14 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use crate::risk::limits::DuplicateConfig;
-use crate::types::{Nanos, OrdType, Price, Side};
+use crate::types::{Nanos, OrdType, Price, PriceOrNone, Side};
 
 /// What makes orders of one account in one instrument identical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Likeness {
     pub(super) side: Side,
     pub(super) ord_type: OrdType,
-    pub(super) price: Option<Price>,
+    pub(super) price: PriceOrNone,
     pub(super) qty: u32,
 }
 
@@ -32,8 +32,28 @@ impl Row {
     }
 }
 
-/// Holding, open quantity and limits of one account in one instrument.
+/// A limit that is never negative, and may be missing: half as large as an [`Option`] of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit<T>(T);
+
+impl<T: Copy + Default + Ord + From<i8>> Limit<T> {
+    /// # Panics
+    /// If it is negative, which the configuration refuses.
+    pub(super) fn of(limit: Option<T>) -> Limit<T> {
+        assert!(limit.is_none_or(|limit| limit >= T::default()), "a limit is not negative");
+        Limit(limit.unwrap_or(T::from(-1)))
+    }
+
+    #[inline]
+    pub(super) fn get(self) -> Option<T> {
+        (self.0 >= T::default()).then_some(self.0)
+    }
+}
+
+/// Holding, open quantity and limits of one account in one instrument: what an order is checked against, on one pair of cache
+/// lines.
 #[derive(Clone, Debug)]
+#[repr(align(128))]
 pub(super) struct Exposure {
     pub(super) account: usize,
     pub(super) instrument: usize,
@@ -42,15 +62,42 @@ pub(super) struct Exposure {
     /// Reserved for open buys and sells: may still fill.
     pub(super) open_buys: u64,
     pub(super) open_sells: u64,
+    pub(super) row: Row,
+    pub(super) qty_max: Option<u32>,
+    pub(super) long_max: Limit<i64>,
+    pub(super) short_max: Limit<i64>,
+    pub(super) notional_max: Limit<i128>,
+}
+
+const _: () = assert!(size_of::<Exposure>() == 128, "an order is checked against one row");
+
+/// What was traded on an exposure: told, and never compared with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traded {
     pub(super) bought: u64,
     pub(super) sold: u64,
     pub(super) bought_notional: i128,
     pub(super) sold_notional: i128,
-    pub(super) row: Row,
-    pub(super) qty_max: Option<u32>,
-    pub(super) notional_max: Option<i128>,
-    pub(super) long_max: Option<i64>,
-    pub(super) short_max: Option<i64>,
+}
+
+impl Traded {
+    /// A trade: the venue's word. Sums stop at their largest value rather than wrap.
+    #[inline]
+    pub(super) fn add(&mut self, side: Side, qty: u32, price: Price, multiplier: u32) {
+        let worth = i128::from(price.units())
+            .saturating_mul(i128::from(qty))
+            .saturating_mul(i128::from(multiplier));
+        match side {
+            Side::Buy => {
+                self.bought = self.bought.saturating_add(u64::from(qty));
+                self.bought_notional = self.bought_notional.saturating_add(worth);
+            }
+            Side::Sell => {
+                self.sold = self.sold.saturating_add(u64::from(qty));
+                self.sold_notional = self.sold_notional.saturating_add(worth);
+            }
+        }
+    }
 }
 
 impl Exposure {
@@ -89,23 +136,12 @@ impl Exposure {
         *open = open.checked_sub(u64::from(qty)).expect("what is released was reserved");
     }
 
-    /// A trade: the venue's word. Sums stop at their largest value rather than wrap.
+    /// A trade: the venue's word. The position stops at its largest value rather than wrap.
     #[inline]
-    pub(super) fn trade(&mut self, side: Side, qty: u32, price: Price, multiplier: u32) {
-        let worth = i128::from(price.units())
-            .saturating_mul(i128::from(qty))
-            .saturating_mul(i128::from(multiplier));
-        match side {
-            Side::Buy => {
-                self.net = self.net.saturating_add(i64::from(qty));
-                self.bought = self.bought.saturating_add(u64::from(qty));
-                self.bought_notional = self.bought_notional.saturating_add(worth);
-            }
-            Side::Sell => {
-                self.net = self.net.saturating_sub(i64::from(qty));
-                self.sold = self.sold.saturating_add(u64::from(qty));
-                self.sold_notional = self.sold_notional.saturating_add(worth);
-            }
-        }
+    pub(super) fn trade(&mut self, side: Side, qty: u32) {
+        self.net = match side {
+            Side::Buy => self.net.saturating_add(i64::from(qty)),
+            Side::Sell => self.net.saturating_sub(i64::from(qty)),
+        };
     }
 }

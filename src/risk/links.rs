@@ -1,5 +1,7 @@
 //! Doubly linked lists over the slots of one table: a slot is in one list of a set at most. All operations take constant time.
 
+use crate::runtime::prefetch;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 /// In `list_of`: in no list.
@@ -58,6 +60,7 @@ impl Lists {
     ///
     /// # Panics
     /// If it is in a list.
+    #[inline]
     pub(super) fn push_back(&mut self, list: u32, slot: u32) {
         let ends = &mut self.ends[at(list)];
         let back = ends.back;
@@ -71,6 +74,37 @@ impl Lists {
         } else {
             self.links[at(back)].next = slot;
         }
+    }
+
+    /// Moves the first slot of `from` to the end of `to`, which is another list, and returns it.
+    #[inline(always)]
+    pub(super) fn move_front(&mut self, from: u32, to: u32) -> Option<u32> {
+        let ends = &mut self.ends[at(from)];
+        let slot = ends.front;
+        if slot == NONE {
+            return None;
+        }
+        ends.count -= 1;
+        let ends = &mut self.ends[at(to)];
+        let back = ends.back;
+        ends.back = slot;
+        ends.count += 1;
+        if back == NONE {
+            ends.front = slot;
+        } else {
+            self.links[at(back)].next = slot;
+        }
+        let link = &mut self.links[at(slot)];
+        let next = link.next;
+        *link = Link { next: NONE, previous: back, list: to };
+        let ends = &mut self.ends[at(from)];
+        ends.front = next;
+        if next == NONE {
+            ends.back = NONE;
+        } else {
+            self.links[at(next)].previous = NONE;
+        }
+        Some(slot)
     }
 
     /// Takes `slot` out of the list it is in; returns whether it was in one.
@@ -109,6 +143,12 @@ impl Lists {
         Some(self.links[at(slot)].next).filter(|&slot| slot != NONE)
     }
 
+    /// Asks for the memory of `slot`'s place.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u32) {
+        prefetch(&self.links, at(slot));
+    }
+
     /// Slots in `list`.
     #[inline]
     pub(super) fn count(&self, list: u32) -> u32 {
@@ -144,6 +184,15 @@ mod tests {
         assert!(lists.is_linked(4) && !lists.is_linked(2));
         assert!(lists.remove(1) && lists.remove(3));
         assert_eq!((lists.front(0), lists.count(0)), (None, 0));
+        assert_eq!(lists.move_front(0, 1), None);
+        lists.push_back(1, 0);
+        assert_eq!(lists.move_front(1, 0), Some(4));
+        assert_eq!((all(&lists, 0), all(&lists, 1)), (vec![4], vec![0]));
+        assert_eq!((lists.move_front(1, 0), lists.move_front(1, 0)), (Some(0), None));
+        assert_eq!((all(&lists, 0), lists.count(0), lists.count(1)), (vec![4, 0], 2, 0));
+        lists.push_back(1, 1);
+        assert!(lists.remove(0) && lists.remove(1) && lists.remove(4) && !lists.remove(4));
+        assert_eq!((lists.front(0), lists.front(1)), (None, None));
     }
 
     #[test]

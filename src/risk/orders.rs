@@ -4,18 +4,23 @@
 //! search. A closed order keeps its slot until all those free before it are used up, so that an execution that comes late
 //! still finds it.
 
-use crate::risk::keys::KeyIndex;
+use crate::codec::journal::OrderRequest;
+use crate::risk::keys::{Key, SequenceIndex};
 use crate::risk::limits::SLOT_BITS;
 use crate::risk::links::{Lists, at, slot_of};
-use crate::types::{ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, Side, TimeInForce};
+use crate::runtime::{large_table, prefetch_row};
+use crate::types::{
+    ClOrdId, ExecId, OrdStatus, OrdType, OrderId, Price, PriceOrNone, Side, TimeInForce,
+};
 
 /// List of free slots in `places`; every session's open orders are in the list of its index plus one.
 const FREE: u32 = 0;
 /// The only list of `due`.
 const DUE: u32 = 0;
 
-/// One order.
+/// One order, on one pair of cache lines.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
 pub(super) struct Order {
     pub(super) id: OrderId,
     pub(super) cl_ord_id: ClOrdId,
@@ -24,7 +29,7 @@ pub(super) struct Order {
     /// `ClOrdID` of the client's last cancel; 0 is none.
     pub(super) cancel_cl_ord_id: ClOrdId,
     pub(super) last_exec_id: ExecId,
-    pub(super) price: Option<Price>,
+    pub(super) price: PriceOrNone,
     pub(super) replace_price: Price,
     pub(super) session: usize,
     /// Index of its [`Exposure`](super::exposure::Exposure).
@@ -46,6 +51,8 @@ pub(super) struct Order {
     pub(super) cancel_owed: bool,
 }
 
+const _: () = assert!(size_of::<Order>() == 128, "an order is written to one row");
+
 impl Order {
     /// What a slot holds before its first order.
     const VACANT: Order = Order {
@@ -54,7 +61,7 @@ impl Order {
         replace_cl_ord_id: ClOrdId(0),
         cancel_cl_ord_id: ClOrdId(0),
         last_exec_id: ExecId(0),
-        price: None,
+        price: PriceOrNone::NONE,
         replace_price: Price::MAX,
         session: 0,
         exposure: 0,
@@ -96,13 +103,21 @@ impl Order {
     }
 }
 
+/// A request, and what it is charged to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewOrder<'a> {
+    pub(super) request: &'a OrderRequest,
+    pub(super) session: usize,
+    pub(super) exposure: usize,
+}
+
 /// All orders.
 #[derive(Debug)]
 pub(super) struct OrderTable {
     orders: Box<[Order]>,
     places: Lists,
     due: Lists,
-    keys: KeyIndex,
+    keys: SequenceIndex,
     next_sequence: u64,
     open_count: usize,
     open_max: usize,
@@ -116,19 +131,19 @@ impl OrderTable {
             places.push_back(FREE, slot);
         }
         OrderTable {
-            orders: vec![Order::VACANT; slots].into(),
+            orders: large_table(Order::VACANT, slots),
             places,
             due: Lists::new(1, slots),
             // Each order has its own key and that of a replace.
-            keys: KeyIndex::new(2 * slots),
+            keys: SequenceIndex::new(2 * slots),
             next_sequence: first_sequence,
             open_count: 0,
             open_max,
         }
     }
 
-    fn key(session: usize, cl_ord_id: ClOrdId) -> (u64, u64) {
-        (u64::from(slot_of(session)), cl_ord_id.0)
+    fn key(session: usize, cl_ord_id: ClOrdId) -> Key {
+        (slot_of(session), cl_ord_id.0)
     }
 
     #[inline]
@@ -179,43 +194,74 @@ impl OrderTable {
     ///
     /// # Panics
     /// If there is no room.
-    pub(super) fn open(&mut self, order: Order) -> u32 {
-        let slot = self.places.front(FREE).expect("there are more slots than open orders");
+    #[inline(always)]
+    pub(super) fn open(&mut self, new: &NewOrder<'_>) -> OrderId {
+        let list = slot_of(new.session) + 1;
+        let slot = self.places.move_front(FREE, list);
+        let slot = slot.expect("there are more slots than open orders");
         let id = OrderId(self.next_sequence << SLOT_BITS | u64::from(slot));
-        self.occupy(slot, Order { id, ..order });
-        slot
+        self.occupy(slot, id, new);
+        id
     }
 
-    /// Puts a recorded order back where it was; `None` where that slot is taken or beyond the table.
-    pub(super) fn reopen(&mut self, order: Order, id: OrderId) -> Option<u32> {
-        let slot = u32::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
+    /// Puts a recorded order back where it was; `false` where that slot is taken or beyond the table.
+    pub(super) fn reopen(&mut self, new: &NewOrder<'_>, id: OrderId) -> bool {
+        let Ok(slot) = u32::try_from(id.0 & ((1 << SLOT_BITS) - 1)) else { return false };
         if at(slot) >= self.orders.len() || self.get(slot).is_open() || !self.has_room() {
-            return None;
+            return false;
         }
         self.next_sequence = id.0 >> SLOT_BITS;
-        self.occupy(slot, Order { id, ..order });
-        Some(slot)
+        self.places.remove(slot);
+        self.places.push_back(slot_of(new.session) + 1, slot);
+        self.occupy(slot, id, new);
+        true
     }
 
-    fn occupy(&mut self, slot: u32, order: Order) {
+    /// Fills a slot, which is in the list of its session already.
+    #[inline(always)]
+    fn occupy(&mut self, slot: u32, id: OrderId, new: &NewOrder<'_>) {
         assert!(self.has_room(), "room is checked before an order is approved");
-        assert!(order.is_open(), "only an open order takes a slot");
-        let old = *self.get(slot);
-        assert!(!old.is_open(), "slot {slot} holds open order {}", old.id);
-        self.forget(&old, slot);
-        self.places.remove(slot);
-        self.places.push_back(slot_of(order.session) + 1, slot);
-        self.keys.insert(OrderTable::key(order.session, order.cl_ord_id), slot);
-        *self.get_mut(slot) = order;
+        let order = &mut self.orders[at(slot)];
+        assert!(!order.is_open(), "slot {slot} holds open order {}", order.id);
+        if order.id != OrderId(0) {
+            let key = |cl_ord_id| OrderTable::key(order.session, cl_ord_id);
+            self.keys.remove(key(order.cl_ord_id), slot);
+            if order.is_replace_pending() {
+                self.keys.remove(key(order.replace_cl_ord_id), slot);
+            }
+        }
+        let request = new.request;
+        // Built where it stays: to copy what was only just written costs more than all else here.
+        *order = Order {
+            id,
+            cl_ord_id: request.cl_ord_id,
+            price: request.price.into(),
+            session: new.session,
+            exposure: new.exposure,
+            qty: request.order_qty,
+            reserved: request.order_qty,
+            side: request.side,
+            ord_type: request.ord_type,
+            time_in_force: request.time_in_force,
+            status: OrdStatus::PendingNew,
+            ..Order::VACANT
+        };
+        self.keys.insert(OrderTable::key(new.session, request.cl_ord_id), slot);
         self.next_sequence += 1;
         self.open_count += 1;
     }
 
-    fn forget(&mut self, old: &Order, slot: u32) {
-        if old.id != OrderId(0) {
-            self.keys.remove(OrderTable::key(old.session, old.cl_ord_id), slot);
-            self.keys.remove(OrderTable::key(old.session, old.replace_cl_ord_id), slot);
+    /// Asks for the memory that the next order will need: its slot, and where the key is of the order that had it.
+    #[inline]
+    pub(super) fn prefetch_next(&self) {
+        let Some(slot) = self.places.front(FREE) else { return };
+        if let Some(after) = self.places.after(slot) {
+            prefetch_row(&self.orders, at(after));
+            self.places.prefetch(after);
         }
+        // Asked for when the last order came.
+        let old = self.get(slot);
+        self.keys.prefetch(OrderTable::key(old.session, old.cl_ord_id));
     }
 
     /// Closes an open order; the slot is used again after all others that are free.

@@ -121,20 +121,20 @@ impl Engine {
         for session in &self.tables.sessions {
             fold.word(session.last_cl_ord_id.0);
         }
-        for exposure in &self.tables.exposures {
+        for (exposure, traded) in self.tables.exposures.iter().zip(&self.tables.traded) {
             fold.signed(exposure.net);
             fold.word(exposure.open_buys);
             fold.word(exposure.open_sells);
-            fold.word(exposure.bought);
-            fold.word(exposure.sold);
-            fold.wide(exposure.bought_notional);
-            fold.wide(exposure.sold_notional);
+            fold.word(traded.bought);
+            fold.word(traded.sold);
+            fold.wide(traded.bought_notional);
+            fold.wide(traded.sold_notional);
         }
         for order in self.orders.open_orders() {
             fold.word(order.id.0);
             fold.word(order.cl_ord_id.0);
             fold.word(order.replace_cl_ord_id.0);
-            fold.price(order.price);
+            fold.price(order.price.get());
             for qty in [order.qty, order.cum, order.reserved] {
                 fold.word(u64::from(qty));
             }

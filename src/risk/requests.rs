@@ -9,7 +9,7 @@ use crate::gate::CannotRestore;
 use crate::risk::check::{self, Denial, Verdict};
 use crate::risk::engine::{Effects, Engine, Recorded};
 use crate::risk::exposure::Likeness;
-use crate::risk::orders::Order;
+use crate::risk::orders::{NewOrder, Order};
 use crate::types::{
     CancelRejectTo, ClOrdId, DenyReason, ExecId, ExecType, Nanos, OrdStatus, OrdType, OrderId,
     Price, RequestKind, Side, TimeInForce,
@@ -37,12 +37,8 @@ struct Proposal {
 }
 
 impl Engine {
-    pub(super) fn order_request(
-        &mut self,
-        now: Nanos,
-        request: &OrderRequest,
-        out: &mut impl Effects,
-    ) {
+    /// As [`Engine::apply`] of a new order, without the way through an enum.
+    pub fn order(&mut self, now: Nanos, request: &OrderRequest, out: &mut impl Effects) {
         let mut reference = None;
         let verdict = self.order_verdict(now, request, &mut reference);
         let verdict = self.believed(verdict, |engine| engine.order_target(request));
@@ -54,6 +50,7 @@ impl Engine {
 
     /// C00 to C33 in their order. The throttle, the `ClOrdID` and the row of identical orders are charged whatever the
     /// outcome.
+    #[inline(always)]
     fn order_verdict(
         &mut self,
         now: Nanos,
@@ -92,6 +89,7 @@ impl Engine {
         Ok(target)
     }
 
+    #[inline(always)]
     fn order_target(&self, request: &OrderRequest) -> Result<Target, Denial> {
         let session = self.tables.session(request.session_id).ok_or(DenyReason::UnknownSession)?;
         let account = self.tables.account(request.account).ok_or(DenyReason::UnknownAccount)?;
@@ -105,18 +103,20 @@ impl Engine {
         Ok(Target { session, exposure })
     }
 
+    #[inline(always)]
     fn place_in_row(&mut self, now: Nanos, request: &OrderRequest, target: Target) -> Option<u32> {
         let config = self.duplicate?;
         let likeness = Likeness {
             side: request.side,
             ord_type: request.ord_type,
-            price: request.price,
+            price: request.price.into(),
             qty: request.order_qty,
         };
         Some(self.tables.exposures[target.exposure].row.place(now, likeness, config))
     }
 
     /// C01 and C03.
+    #[inline(always)]
     fn may_trade(&self, now: Nanos, proposal: &Proposal) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         let instrument = &self.tables.instruments[exposure.instrument];
@@ -146,6 +146,7 @@ impl Engine {
     }
 
     /// C10 to C16.
+    #[inline(always)]
     fn order_limits(&self, proposal: &Proposal, reference: &mut Option<Price>) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         let instrument = &self.tables.instruments[exposure.instrument];
@@ -161,19 +162,25 @@ impl Engine {
             Some(price) => price,
             None => check::protected_price(
                 proposal.side,
-                instrument.quote,
+                instrument.quote(),
                 instrument.market_protection,
                 instrument.tick,
             )?,
         };
-        check::max_notional(price, proposal.qty, instrument.multiplier, exposure.notional_max)?;
+        check::max_notional(
+            price,
+            proposal.qty,
+            instrument.multiplier,
+            exposure.notional_max.get(),
+        )?;
         let collar = instrument.collar.ok_or(DenyReason::LimitMissing)?;
-        let market = check::reference(collar.reference, proposal.side, instrument.quote)?;
+        let market = check::reference(collar.reference, proposal.side, instrument.quote())?;
         *reference = Some(market);
         check::collar(collar, proposal.side, price, market, instrument.tick)
     }
 
     /// C30.
+    #[inline(always)]
     fn position_limit(&self, proposal: &Proposal) -> Verdict {
         let exposure = &self.tables.exposures[proposal.target.exposure];
         check::worst_position(
@@ -181,12 +188,13 @@ impl Engine {
             exposure.net,
             exposure.open(proposal.side),
             proposal.growth,
-            exposure.long_max,
-            exposure.short_max,
+            exposure.long_max.get(),
+            exposure.short_max.get(),
         )
     }
 
     /// C33.
+    #[inline(always)]
     fn open_order_limit(&self, session: usize) -> Verdict {
         let (count, limit) =
             (self.orders.session_count(session), self.tables.sessions[session].open_orders_max);
@@ -200,6 +208,7 @@ impl Engine {
         Ok(())
     }
 
+    #[inline(always)]
     fn accept_order(
         &mut self,
         now: Nanos,
@@ -208,40 +217,17 @@ impl Engine {
         reference: Option<Price>,
         out: &mut impl Effects,
     ) {
-        let order = Order {
-            id: OrderId(0),
-            cl_ord_id: request.cl_ord_id,
-            replace_cl_ord_id: ClOrdId(0),
-            cancel_cl_ord_id: ClOrdId(0),
-            last_exec_id: ExecId(0),
-            price: request.price,
-            replace_price: Price::MAX,
-            session: target.session,
-            exposure: target.exposure,
-            qty: request.order_qty,
-            replace_qty: 0,
-            cum: 0,
-            reserved: request.order_qty,
-            cancel_epoch: 0,
-            side: request.side,
-            ord_type: request.ord_type,
-            time_in_force: request.time_in_force,
-            status: OrdStatus::PendingNew,
-            cancel_pending: false,
-            cancel_owed: false,
+        let Target { session, exposure } = target;
+        let new = NewOrder { request, session, exposure };
+        let order_id = match self.recorded {
+            Some(Recorded::Approved(id)) if self.orders.reopen(&new, id) => id,
+            Some(Recorded::Approved(id)) => {
+                let what = "open_orders_max is too small for an order in the journal";
+                self.cannot_restore = Some(CannotRestore { what, id: id.0 });
+                return;
+            }
+            Some(Recorded::Denied(_)) | None => self.orders.open(&new),
         };
-        let slot = match self.recorded {
-            Some(Recorded::Approved(id)) => match self.orders.reopen(order, id) {
-                Some(slot) => slot,
-                None => {
-                    let what = "open_orders_max is too small for an order in the journal";
-                    self.cannot_restore = Some(CannotRestore { what, id: id.0 });
-                    return;
-                }
-            },
-            _ => self.orders.open(order),
-        };
-        let order_id = self.orders.get(slot).id;
         self.tables.exposures[target.exposure].reserve(request.side, request.order_qty);
         self.counts.orders_approved += 1;
         out.decided(Decision {
@@ -269,6 +255,7 @@ impl Engine {
         });
     }
 
+    #[cold]
     fn deny_order(
         &mut self,
         now: Nanos,
@@ -448,7 +435,7 @@ impl Engine {
             price: Some(request.price),
             qty: request.order_qty,
             growth: request.order_qty.saturating_sub(order.qty),
-            lowers: request.order_qty < order.qty && Some(request.price) == order.price,
+            lowers: request.order_qty < order.qty && Some(request.price) == order.price.get(),
         };
         self.may_trade(now, &proposal)?;
         self.order_limits(&proposal, reference)?;
@@ -558,6 +545,7 @@ pub(super) struct Change {
 }
 
 /// Whether an order has what its type needs.
+#[inline(always)]
 fn shape(request: &OrderRequest) -> Verdict {
     if request.order_qty == 0 {
         return Err(DenyReason::QtyMissing.into());

@@ -5,13 +5,13 @@ use crate::risk::limits::RateConfig;
 use crate::types::{DenyReason, Nanos};
 
 /// One token, in the bucket's unit: what a rate of one a second adds in a second.
-const TOKEN: u128 = 1_000_000_000;
+const TOKEN: u64 = 1_000_000_000;
 
 /// A bucket of tokens that fills at a rate. Exact: no rounding accumulates.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
-    level: u128,
-    full: u128,
+    level: u64,
+    full: u64,
     per_second: u32,
     filled_at: Nanos,
 }
@@ -19,17 +19,20 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// A full bucket of `burst` tokens that gains `per_second` a second.
     pub fn new(burst: u32, per_second: u32) -> TokenBucket {
-        let full = u128::from(burst).saturating_mul(TOKEN);
+        // 32 bits by 30: fits.
+        let full = u64::from(burst).saturating_mul(TOKEN);
         TokenBucket { level: full, full, per_second, filled_at: Nanos(0) }
     }
 
     /// Takes a token; `false` where there is none. A `now` before the last one adds nothing.
     #[inline]
     pub fn take(&mut self, now: Nanos) -> bool {
+        // 64 bits by 32, and 64 more: fits 128, and what is over the brim is cut.
         let gained =
-            u128::from(now.since(self.filled_at)).saturating_mul(u128::from(self.per_second));
+            u128::from(now.since(self.filled_at)).wrapping_mul(u128::from(self.per_second));
         self.filled_at = self.filled_at.max(now);
-        self.level = self.level.saturating_add(gained).min(self.full);
+        let level = u128::from(self.level).wrapping_add(gained);
+        self.level = u64::try_from(level).map_or(self.full, |level| level.min(self.full));
         match self.level.checked_sub(TOKEN) {
             Some(rest) => {
                 self.level = rest;
@@ -49,8 +52,10 @@ impl TokenBucket {
 /// The times of the last messages: says whether there were too many in any window. Exact, and denied messages count.
 #[derive(Clone, Debug)]
 pub struct SlidingWindow {
-    times: Box<[Option<Nanos>]>,
+    times: Box<[Nanos]>,
     next: usize,
+    /// Whether every place holds the time of a message.
+    is_full: bool,
     window_ns: u64,
 }
 
@@ -58,26 +63,27 @@ impl SlidingWindow {
     /// At most `messages` (at least 1) within any `window_ns`.
     pub fn new(messages: u32, window_ns: u64) -> SlidingWindow {
         let messages = usize::try_from(messages.max(1)).unwrap_or(usize::MAX);
-        SlidingWindow { times: vec![None; messages].into(), next: 0, window_ns }
+        SlidingWindow { times: vec![Nanos(0); messages].into(), next: 0, is_full: false, window_ns }
     }
 
     /// Counts a message; `false` where it is one too many. A message exactly `window_ns` old is outside.
     #[inline]
     pub fn count(&mut self, now: Nanos) -> bool {
         let Some(oldest) = self.times.get_mut(self.next) else { return false };
-        let passes = oldest.is_none_or(|time| now.since(time) >= self.window_ns);
-        *oldest = Some(now);
+        let passes = !self.is_full | (now.since(*oldest) >= self.window_ns);
+        *oldest = now;
         self.next = self.next.saturating_add(1);
         if self.next >= self.times.len() {
             self.next = 0;
+            self.is_full = true;
         }
         passes
     }
 
     /// Empty again.
     pub fn reset(&mut self) {
-        self.times.fill(None);
         self.next = 0;
+        self.is_full = false;
     }
 }
 
@@ -163,6 +169,23 @@ mod tests {
         // Those denied count: 99 and 110 are within 100 of 198.
         assert!(!window.count(Nanos(198)));
         assert!(window.count(Nanos(210)));
+    }
+
+    #[test]
+    fn the_largest_bucket_fills_in_the_longest_time() {
+        let mut bucket = TokenBucket::new(u32::MAX, u32::MAX);
+        assert!(bucket.take(Nanos(u64::MAX)) && bucket.take(Nanos(u64::MAX)));
+        assert_eq!(bucket.full - bucket.level, 2 * TOKEN);
+        let mut none = TokenBucket::new(0, u32::MAX);
+        assert!(!none.take(Nanos(u64::MAX)));
+    }
+
+    #[test]
+    fn a_window_that_was_reset_is_empty() {
+        let mut window = SlidingWindow::new(2, 100);
+        assert_eq!([0, 0, 0].map(|t| window.count(Nanos(t))), [true, true, false]);
+        window.reset();
+        assert_eq!([0, 0, 0].map(|t| window.count(Nanos(t))), [true, true, false]);
     }
 
     #[test]

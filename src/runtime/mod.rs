@@ -30,7 +30,7 @@ pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
 pub use lanes::lanes_equal;
 pub use large::{ask_for_large_pages, table as large_table};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};
-pub use prefetch::prefetch;
+pub use prefetch::{prefetch, prefetch_row};
 pub use supervisor::{
     Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,
     ThreadState,

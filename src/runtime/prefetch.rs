@@ -5,7 +5,23 @@
 /// where `index` lies outside or the processor has no such hint. About a nanosecond.
 #[inline]
 pub fn prefetch<T>(slice: &[T], index: usize) {
-    let at = slice.as_ptr().wrapping_add(index);
+    ask(slice.as_ptr().wrapping_add(index));
+}
+
+/// As [`prefetch`], for every cache line of an element that begins with one.
+#[inline]
+pub fn prefetch_row<T>(slice: &[T], index: usize) {
+    let row = slice.as_ptr().wrapping_add(index).cast::<[u8; LINE_BYTES]>();
+    for line in 0..size_of::<T>().div_ceil(LINE_BYTES) {
+        ask(row.wrapping_add(line));
+    }
+}
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+#[inline]
+fn ask<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the hint does not access memory as far as the program can tell: it never faults, whatever the address.
     unsafe {

@@ -87,6 +87,28 @@ impl fmt::Display for Price {
     }
 }
 
+/// A price or none, in eight bytes that are read and written at once: for rows of tables. None is what it is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceOrNone(i64);
+
+impl PriceOrNone {
+    /// No price.
+    pub const NONE: PriceOrNone = PriceOrNone(i64::MAX);
+
+    /// As an option.
+    #[inline]
+    pub const fn get(self) -> Option<Price> {
+        if self.0 == i64::MAX { None } else { Some(Price(self.0)) }
+    }
+}
+
+impl From<Option<Price>> for PriceOrNone {
+    #[inline]
+    fn from(price: Option<Price>) -> PriceOrNone {
+        price.map_or(PriceOrNone::NONE, |price| PriceOrNone(price.0))
+    }
+}
+
 /// Why a text is not a price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParsePriceError {
@@ -218,5 +240,8 @@ mod tests {
     #[test]
     fn the_null_value_is_not_a_price() {
         assert_eq!(Price::from_units(i64::MAX), Price::MAX);
+        for price in [None, Some(Price::MAX), Some(Price::MIN), Some(Price::default())] {
+            assert_eq!(PriceOrNone::from(price).get(), price);
+        }
     }
 }
