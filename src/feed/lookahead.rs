@@ -5,7 +5,7 @@
 //! second needs what the first brought near ([`PrefetchStep`]).
 
 use crate::feed::book::{Books, PrefetchStep};
-use crate::feed::itch50::{Events, OrderEvent};
+use crate::feed::itch50::{Events, OrderEvent, decode_event};
 use crate::feed::moldudp64::Messages;
 
 /// Messages from one step to the next: in the time they take, memory answers.
@@ -45,10 +45,11 @@ impl Lookahead {
         mut apply: impl FnMut(&mut Books, &'a [u8], Option<&OrderEvent>),
     ) {
         let packet = messages.packet();
-        let mut events = Events::new(messages);
-        let Some((first, event)) = events.next() else { return };
-        if events.is_over() {
-            // One alone has nobody to wait with.
+        let mut one = messages;
+        let Some(first) = one.next() else { return };
+        if one.rest().is_empty() {
+            // One alone has nobody to wait with. Decoded straight from the packet's end, and used where it is.
+            let event = decode_event(&packet[..one.position()], first.len());
             let event = event.as_ref();
             event.iter().for_each(|event| books.prefetch(event, PrefetchStep::Alone));
             return apply(books, first, event);
@@ -90,7 +91,6 @@ mod tests {
 
     use super::*;
     use crate::feed::book::BooksConfig;
-    use crate::feed::itch50::decode_event;
 
     proptest! {
         /// Any number of messages, each once and in its order, whatever was in the places before.

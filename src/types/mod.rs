@@ -24,8 +24,6 @@ pub use id::{
 pub use market::{
     BookState, CrossType, ImbalanceSide, SessionPhase, ShortSaleRestriction, UpdateAction,
 };
-pub use price::{ParsePriceError, Price, Qty};
-pub use market::{BookState, UpdateAction};
 pub use price::{ParsePriceError, Price, PriceOrNone, Qty};
 pub use time::{Nanos, UtcNanos};
 pub use trade::{CancelRejectTo, ExecType, OrdStatus, OrdType, Side, TimeInForce, TradingStatus};

@@ -280,12 +280,6 @@ impl<'a> Events<'a> {
         Events { messages }
     }
 
-    /// Whether none follows.
-    #[inline]
-    pub const fn is_over(&self) -> bool {
-        self.messages.rest().is_empty()
-    }
-
     /// Where in the packet the last message that came ends.
     #[inline]
     pub const fn position(&self) -> usize {
@@ -388,7 +382,7 @@ mod tests {
                 one_by_one.push(blanked(item));
             }
             prop_assert_eq!(&one_by_one, &all);
-            prop_assert!(events.is_over());
+            prop_assert!(events.next().is_none());
             prop_assert_eq!(events.position(), packet.len());
         }
     }
