@@ -341,7 +341,7 @@ fn a_captured_day_tells_risk_and_strategies_what_the_books_say() {
         rig.states
     );
     assert_eq!(rig.agent.digest(), books.digest());
-    assert_eq!(rig.states.last(), Some(&alone.sequence().state()));
+    assert_eq!(rig.states.last(), Some(&alone.arbiter().state()));
     assert_eq!(rig.trades.len(), 165);
     assert_eq!(rig.mirror.counts().misfits, 0);
     let counted = ["feed_packet_count", "feed_message_count", "feed_gap_count"];
