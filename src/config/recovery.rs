@@ -41,11 +41,7 @@ pub(super) const NO_REORDER: Reorder =
     Reorder { packets: 0, wait_us: 0, line_wait_us: 0, queue_messages: QUEUE_MESSAGES };
 
 /// How packets out of order are waited for; `has_queue` where those behind a gap may be queued too.
-pub(super) fn reorder(
-    s: &mut Section<'_>,
-    r: &mut Reader<'_>,
-    has_queue: bool,
-) -> Option<Reorder> {
+pub(super) fn reorder(s: &mut Section<'_>, r: &mut Reader<'_>, has_queue: bool) -> Option<Reorder> {
     let [packets_key, wait_key, line_wait_key] = ORDER_KEYS;
     let packets = s.integer_or(r, packets_key, 0..=4_096, 64);
     let wait_us = s.integer_or(r, wait_key, 0..=1_000_000, 2_000);
