@@ -164,6 +164,7 @@ pub(super) struct Tally {
     state_misfits: Counter,
     gaps: Counter,
     missing: Counter,
+    offset_faults: Counter,
     recovered: Counter,
     reordered: Counter,
     retransmitted: Counter,
@@ -199,6 +200,7 @@ impl Tally {
             state_misfits: registry.counter("feed_state_misfit_count"),
             gaps: registry.counter("feed_gap_count"),
             missing: registry.counter("feed_missing_count"),
+            offset_faults: registry.counter("feed_offset_fault_count"),
             recovered: registry.counter("feed_gap_recovered_count"),
             reordered: registry.counter("feed_reordered_count"),
             retransmitted: registry.counter("feed_retransmitted_count"),
@@ -359,6 +361,8 @@ impl Tally {
             let iex = iex.clone().map(|c| number(&c.arbiter().counts()));
             itch.chain(iex).fold(0, u64::saturating_add)
         };
+        let offset_faults = iex.clone().map(|c| c.counts().offset_faults);
+        self.offset_faults.set(offset_faults.fold(0, u64::saturating_add));
         self.recovered.set(total(|c| c.recovered));
         self.restarts.set(total(|c| c.restarts));
         self.refuted.set(total(|c| c.refuted));
