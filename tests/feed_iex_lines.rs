@@ -21,7 +21,7 @@ use random::Random;
 #[global_allocator]
 static ALLOCATOR: GuardedAllocator = GuardedAllocator;
 
-const MESSAGES: usize = 50_000;
+const MESSAGES: usize = 200_000;
 const SEEDS: u64 = 20;
 const STEP_NS: u64 = 10_000;
 const STALE_AFTER_NS: u64 = 3_000_000_000;
@@ -324,7 +324,7 @@ fn two_bad_lines_give_the_books_of_a_good_one() {
         assert!(lines[0].first > lines[1].first && lines[1].late > lines[0].late);
     }
     println!("{reordered} holes filled in {SEEDS} days");
-    assert!(reordered > 1_000 * SEEDS / 4);
+    assert!(reordered > 1_000 * SEEDS);
 }
 
 /// Messages a line never brought.
@@ -342,7 +342,7 @@ fn missing_of<'a>(day: &Day, list: impl Iterator<Item = &'a Arrival>) -> u64 {
 fn what_neither_line_brings_is_missing_and_the_next_session_heals_it() {
     let (mut gaps, mut missing_all) = (0, 0);
     for seed in 0..SEEDS {
-        let day = Day::new(seed, MESSAGES / 4);
+        let day = Day::new(seed, MESSAGES / 10);
         let (list, missing) = arrivals(&day, HEADER.session, true, seed);
         let mut run = Run::new();
         run.take_all(&list);
@@ -350,7 +350,10 @@ fn what_neither_line_brings_is_missing_and_the_next_session_heals_it() {
         assert!(missing > 0, "seed {seed} loses nothing");
         assert_eq!(counts.missing, missing, "seed {seed}");
         assert_eq!(run.states, [FeedState::Current, FeedState::Stale], "seed {seed}");
-        assert_eq!(run.heard.messages.len() + usize::try_from(missing).expect("few"), MESSAGES / 4);
+        assert_eq!(
+            run.heard.messages.len() + usize::try_from(missing).expect("few"),
+            MESSAGES / 10
+        );
         (gaps, missing_all) = (gaps + counts.gaps, missing_all + missing);
         let (list, _) = arrivals(&day, SessionNumber(8), false, seed);
         run.take_all(&list);

@@ -284,6 +284,35 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_is_a_packet_of_a_session_of_its_number() {
+        let packet = |header, blocks: &[&[u8]]| {
+            let bytes = segment(header, blocks);
+            let packet = parse(&bytes).expect("a segment").packet();
+            let messages = match packet {
+                Packet::Data(_, messages) => messages.map(<[u8]>::to_vec).collect(),
+                Packet::Heartbeat(_) => Vec::new(),
+                Packet::EndOfSession(_) => panic!("IEX-TP has none"),
+            };
+            (packet.header(), messages)
+        };
+        let (header, messages) = packet(Header { count: 2, ..HEADER }, &[b"first", b""]);
+        let session = Session([0, 0, 0x87, 0x42, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(header, packet::Header { session, sequence: 50_122, count: 2 });
+        assert_eq!(messages, [b"first".to_vec(), Vec::new()]);
+        assert_ne!(SessionNumber(1).name(), SessionNumber(1 << 8).name());
+        // A number of zero is before the first; the next message is never of that number.
+        for (count, sequence, expected) in [(0, 0, 1), (0, 1, 1), (0, 2, 2), (1, 0, 0), (1, 1, 1)] {
+            let blocks: &[&[u8]] = if count == 0 { &[] } else { &[b"x"] };
+            let (header, _) = packet(Header { count, sequence, ..HEADER }, blocks);
+            assert_eq!((header.sequence, header.count), (expected, count));
+        }
+        // As many messages as there can be are no end.
+        let most = vec![b"".as_slice(); 32_767];
+        let (header, messages) = packet(Header { count: 32_767, ..HEADER }, &most);
+        assert_eq!((header.count, messages.len()), (32_767, 32_767));
+    }
+
+    #[test]
     fn a_segment_cut_or_lengthened_anywhere_is_refused_as_a_whole() {
         let header = Header { count: 2, ..HEADER };
         let mut bytes = segment(header, &[b"first", b"second"]);
