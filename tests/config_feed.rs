@@ -88,6 +88,16 @@ fn two_lines_need_a_window() {
         ],
     );
     check(stale, &format!("{stale}\nreorder_packets = 1\nreorder_us = 0"), &[]);
+    let iex = format!("{stale}\nprotocol = \"iex_deep\"");
+    check(
+        stale,
+        &format!("{iex}\nreorder_packets = 0"),
+        &[
+            "g.toml:25: channel.reorder_packets: is 0, so that what one line loses is a gap before the other can bring it: \
+             give 1 or more, or leave out line_b",
+        ],
+    );
+    check(stale, &format!("{iex}\nreorder_packets = 1\nreorder_us = 0\nline_wait_us = 0"), &[]);
     // A server's queue keeps what is behind a hole.
     check(stale, &format!("{none}\nrerequest = \"10.0.0.9:7\""), &[]);
     let folder = folder();

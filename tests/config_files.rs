@@ -234,13 +234,22 @@ fn one_fault_is_one_line() {
     );
     check(
         "stale_after_ms = 3000",
-        "stale_after_ms = 3000\nprotocol = \"iex_tops\"\nutc_offset_minutes = 0\nreorder_us = 1\nrerequest = \"10.0.0.1:1\"\n\
-         glimpse_user = \"x\"",
+        "stale_after_ms = 3000\nprotocol = \"iex_tops\"\nutc_offset_minutes = 0\nrecovery_queue_messages = 1\n\
+         rerequest = \"10.0.0.1:1\"\nglimpse_user = \"x\"",
         &[
             "g.toml:25: channel.utc_offset_minutes: does not go with a protocol of IEX",
-            "g.toml:26: channel.reorder_us: does not go with a protocol of IEX",
+            "g.toml:26: channel.recovery_queue_messages: does not go with a protocol of IEX",
             "g.toml:27: channel.rerequest: does not go with a protocol of IEX",
             "g.toml:28: channel.glimpse_user: does not go with a protocol of IEX",
+        ],
+    );
+    check(
+        "stale_after_ms = 3000",
+        "stale_after_ms = 3000\nprotocol = \"iex_deep\"\nreorder_packets = 4097\nreorder_us = -1\nline_wait_us = 1000001",
+        &[
+            "g.toml:25: channel.reorder_packets: 4097 is outside 0 to 4096",
+            "g.toml:26: channel.reorder_us: -1 is outside 0 to 1000000",
+            "g.toml:27: channel.line_wait_us: 1000001 is outside 0 to 1000000",
         ],
     );
     check(

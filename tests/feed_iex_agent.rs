@@ -23,7 +23,7 @@ use postern::feed::{
     ChannelConfig, ChannelRecovery, FeedAgent, FeedConfig, InstrumentConfig, MarketDataStreams,
 };
 use postern::net::capture::Capture;
-use postern::net::{CaptureSource, Pace};
+use postern::net::{CaptureSource, Pace, PacketSource};
 use postern::ring::{Backing, Consumer, RingConfig, ring};
 use postern::runtime::{Agent, Clock, GuardedAllocator, HotZone, hot_allocation_count};
 use postern::telemetry::Registry;
@@ -40,6 +40,8 @@ static ALLOCATOR: GuardedAllocator = GuardedAllocator;
 const CAPTURE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/captures/iex/20170826_IEXTP1_DEEP1.0.pcap.gz");
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 1, 1, 1), 5_000);
+/// Line B of the same.
+const GROUP_B: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 1, 1, 2), 5_000);
 const CHANNEL: ChannelId = ChannelId(9);
 const STALE_AFTER_NS: u64 = 1_000_000;
 const DEPTH: usize = 10;
@@ -82,6 +84,7 @@ impl Rig {
     fn new(capture: Capture, feed: Feed, symbols: &[Symbol]) -> Rig {
         let mut source = CaptureSource::new(capture, Pace::Unpaced);
         source.subscribe_all(CHANNEL);
+        source.subscribe(GROUP_B, CHANNEL, 1).expect("a capture has any line");
         let slots = symbols.len().max(64).next_power_of_two();
         let ring_config = RingConfig { name: "feed_risk", slots, backing: Backing::Heap };
         let (producer, risk) = ring(&ring_config).expect("a ring");
@@ -195,6 +198,8 @@ impl Rig {
 struct Segments {
     capture: Capture,
     header: Header,
+    /// The line they are sent to.
+    group: SocketAddrV4,
 }
 
 impl Segments {
@@ -208,7 +213,7 @@ impl Segments {
             sequence: 1,
             sent: UtcNanos(TIME_NS),
         };
-        Segments { capture: Capture::empty(Path::new("made")), header }
+        Segments { capture: Capture::empty(Path::new("made")), header, group: GROUP }
     }
 
     fn segment(&mut self, messages: &[Vec<u8>]) -> &mut Segments {
@@ -221,7 +226,7 @@ impl Segments {
         let mut head = [0; HEADER_BYTES];
         let bytes = u16::try_from(body.len()).expect("short");
         self.header.write(bytes, &mut head);
-        assert!(self.capture.push(GROUP, 0, &head, &body));
+        assert!(self.capture.push(self.group, 0, &head, &body));
         self.header.sequence += u64::from(self.header.count);
         self.header.offset += u64::from(bytes);
         self
@@ -341,7 +346,7 @@ fn a_captured_day_tells_risk_and_strategies_what_the_books_say() {
         rig.states
     );
     assert_eq!(rig.agent.digest(), books.digest());
-    assert_eq!(rig.states.last(), Some(&alone.sequence().state()));
+    assert_eq!(rig.states.last(), Some(&alone.arbiter().state()));
     assert_eq!(rig.trades.len(), 165);
     assert_eq!(rig.mirror.counts().misfits, 0);
     let counted = ["feed_packet_count", "feed_message_count", "feed_gap_count"];
@@ -502,6 +507,91 @@ fn a_stream_without_servers_takes_a_recovery_that_has_none() {
     rig.agent = rig.agent.with_recovery(vec![recovery]);
     rig.poll();
     assert_eq!(rig.first(), (Some(100), None));
+}
+
+/// Two lines and some patience.
+fn wait(rig: Rig) -> Rig {
+    let ordering = Ordering {
+        lines: 2,
+        packets_max: 8,
+        wait_ns: 1_000,
+        line_wait_ns: 500,
+        messages_max: 64,
+        confirm_packets: 3,
+    };
+    let settings = RecoverySettings::default();
+    let recovery = ChannelRecovery { ordering, settings, link: None };
+    let agent = rig.agent.with_recovery(vec![recovery]);
+    Rig { agent, ..rig }
+}
+
+#[test]
+fn what_one_line_lost_is_waited_for_and_each_lines_packets_are_counted() {
+    let mut segments = Segments::new(ProtocolId::DEEP_1_0);
+    segments.segment(&[level("AAA", Side::Buy, 100, 5, true)]);
+    let lost = segments.header;
+    segments.header.sequence += 1;
+    segments.header.offset += 32;
+    segments.segment(&[level("AAA", Side::Buy, 100, 7, true)]);
+    // A forged number, which the other line does not confirm; and what is no segment.
+    let own = std::mem::replace(&mut segments.header, Header { sequence: 1 << 40, ..lost });
+    segments.segment(&[level("AAA", Side::Buy, 1_000, 1, true)]);
+    segments.group = GROUP_B;
+    assert!(segments.capture.push(GROUP_B, 0, b"no segment at all", b""));
+    segments.header = lost;
+    segments.segment(&[level("AAA", Side::Sell, 120, 6, true)]);
+    segments.segment(&[level("AAA", Side::Buy, 100, 7, true)]);
+    assert_eq!((segments.header.sequence, segments.header.offset), (own.sequence, own.offset));
+    segments.segment(&[level("AAA", Side::Sell, 119, 1, true)]);
+    let mut rig = wait(segments.rig(Feed::Deep));
+    rig.poll_times(4);
+    assert_eq!(rig.first(), (Some(100), None));
+    assert_eq!(rig.levels(Side::Buy), [(100, 5)]);
+    rig.poll_times(2);
+    assert_eq!((rig.levels(Side::Buy), rig.levels(Side::Sell)), (vec![(100, 7)], vec![(120, 6)]));
+    rig.poll_times(3);
+    assert_eq!(rig.first(), (Some(100), Some(119)));
+    assert_eq!(rig.states, [FeedState::Current]);
+    rig.agent.on_close(rig.now);
+    let counted = ["feed_gap_count", "feed_reordered_count", "feed_duplicate_count"];
+    assert_eq!(counted.map(|name| rig.count(name)), [0, 1, 1]);
+    let counted = [
+        "feed_line_a_packet_count",
+        "feed_line_a_first_count",
+        "feed_line_a_missing_count",
+        "feed_line_a_doubted_count",
+        "feed_line_a_error_count",
+    ];
+    assert_eq!(counted.map(|name| rig.count(name)), [2, 2, 1, 1, 0]);
+    let counted = [
+        "feed_line_b_packet_count",
+        "feed_line_b_first_count",
+        "feed_line_b_late_count",
+        "feed_line_b_duplicate_count",
+        "feed_line_b_error_count",
+    ];
+    assert_eq!(counted.map(|name| rig.count(name)), [3, 2, 1, 0, 1]);
+}
+
+#[test]
+fn what_no_line_brings_is_told_as_stale_once_time_is_up_though_nothing_comes() {
+    let mut segments = Segments::new(ProtocolId::DEEP_1_0);
+    segments.segment(&[level("AAA", Side::Buy, 100, 5, true)]);
+    segments.header.sequence += 1;
+    segments.segment(&[level("AAA", Side::Buy, 101, 5, true)]);
+    segments.segment(&[]).segment(&[]);
+    let mut rig = wait(segments.rig(Feed::Deep));
+    rig.poll_times(10);
+    assert_eq!(
+        (rig.states.as_slice(), rig.first()),
+        (&[FeedState::Current][..], (Some(100), None))
+    );
+    rig.poll_times(10);
+    assert_eq!(rig.states, [FeedState::Current, FeedState::Stale]);
+    assert_eq!(rig.mirror.book(AAA).map(|book| book.state()), Some(BookState::Stale));
+    rig.agent.on_close(rig.now);
+    let counted = ["feed_gap_count", "feed_missing_count", "feed_line_a_missing_count"];
+    assert_eq!(counted.map(|name| rig.count(name)), [1, 1, 1]);
 }
 
 /// What an agent told strategies of these segments, after the definitions and the first states.

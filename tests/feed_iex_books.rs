@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use postern::feed::arbiter::Join;
+use postern::feed::arbiter::{ArbiterCounts, Join};
 use postern::feed::book::{Best, BookIndex};
 use postern::feed::channel::NoSink;
 use postern::feed::iex::books::{BooksCounts, BooksFull, Change, Effect, SecurityState};
@@ -22,7 +22,6 @@ use postern::feed::iex::deep::PriceLevelUpdate;
 use postern::feed::iex::message::{
     OperationalHaltStatus, RetailLiquidityIndicator, ShortSalePriceTestStatus, TradingStatusMessage,
 };
-use postern::feed::iex::sequence::SequenceCounts;
 use postern::feed::iex::tops::{QuoteFlags, QuoteUpdate};
 use postern::feed::iex::tp::{self, HEADER_BYTES, Header, ProtocolId, SessionNumber, StreamId};
 use postern::feed::iex::{Books, BooksConfig, Feed, IexChannel, IexSettings, IexSink, Message};
@@ -410,7 +409,7 @@ fn the_capture_has_no_gap_and_the_books_of_a_plain_reading() {
     for (_, ns, payload) in capture.iter() {
         channel.on_datagram(payload, Nanos(ns), &mut recorder);
     }
-    let (counts, sequence) = (channel.counts(), channel.sequence().counts());
+    let (counts, sequence) = (channel.counts(), channel.arbiter().counts());
     println!(
         "{} changes of {} books; {sequence:?}; {:?}",
         recorder.bests.len(),
@@ -419,10 +418,11 @@ fn the_capture_has_no_gap_and_the_books_of_a_plain_reading() {
     );
     assert_eq!((counts.packets, counts.heartbeats, counts.messages), (20_145, 13_220, MESSAGES));
     assert_eq!((counts.packet_errors, counts.message_errors, counts.foreign_packets), (0, 0, 0));
+    assert_eq!(counts.offset_faults, 0);
     assert_eq!(counts.by_type.iter().sum::<u64>(), MESSAGES);
     assert_eq!(counts.by_type[usize::from(b'8')], 138);
-    assert_eq!(sequence, SequenceCounts::default());
-    assert_eq!(channel.sequence().next_sequence(), MESSAGES + 1);
+    assert_eq!(sequence, ArbiterCounts::default());
+    assert_eq!(channel.arbiter().next_sequence(), MESSAGES + 1);
     assert_eq!((recorder.bests.len(), recorder.pending), (162, 92));
     assert_eq!(recorder.bests, golden);
     assert_eq!((recorder.refused, recorder.cleared), (0, 0));
@@ -494,8 +494,8 @@ fn play<P: AsRef<[u8]>>(payloads: impl IntoIterator<Item = P>) -> Played {
     for payload in payloads {
         channel.on_datagram(payload.as_ref(), Nanos(0), &mut recorder);
     }
-    let sequence = channel.sequence().counts();
-    assert_eq!((sequence.gaps, sequence.offset_faults), (0, 0));
+    let sequence = channel.arbiter().counts();
+    assert_eq!((sequence.gaps, channel.counts().offset_faults), (0, 0));
     assert_eq!(channel.counts().messages, MESSAGES);
     assert_eq!(channel.books().counts(), BooksCounts::default());
     Played { recorder, duplicates: sequence.duplicates, digest: channel.books().digest() }
@@ -543,7 +543,7 @@ fn what_both_lines_lost_is_a_gap_of_its_size() {
         let state = if lost > 0 { FeedState::Stale } else { FeedState::Current };
         assert_eq!(channel.check(Nanos(ns)), state);
     }
-    let sequence = channel.sequence().counts();
+    let sequence = channel.arbiter().counts();
     assert_eq!((sequence.gaps, sequence.missing, sequence.duplicates), (1, lost, 0));
     assert_eq!(channel.counts().messages, MESSAGES - lost);
 }
@@ -588,8 +588,10 @@ fn next_segment(
     let messages: Vec<Vec<u8>> =
         (0..random.index(6)).map(|_| encode(&random_message(random, feed))).collect();
     let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-    let sequence = channel.sequence().next_sequence();
-    segment(Header { protocol: feed.protocol(), session, sequence, ..HEADER }, &messages)
+    let sequence = channel.arbiter().next_sequence();
+    // Behind a gap or another session any offset will do.
+    let offset = channel.next_offset().unwrap_or(0);
+    segment(Header { protocol: feed.protocol(), session, sequence, offset, ..HEADER }, &messages)
 }
 
 #[test]
@@ -600,7 +602,7 @@ fn a_channel_takes_damaged_segments_of_random_messages() {
         let mut recorder = Recorder::new();
         for round in 0..20_000 {
             // Damage may have begun a session of its own, after which the one before is over.
-            let late = channel.sequence().counts().late_sessions;
+            let late = channel.arbiter().counts().late_sessions;
             let session = SessionNumber(u32::try_from(late).expect("few") + 1_000);
             let mut bytes = next_segment(&mut random, &channel, feed, session);
             match random.index(8) {
@@ -615,13 +617,14 @@ fn a_channel_takes_damaged_segments_of_random_messages() {
             channel.on_datagram(&bytes, Nanos(round), &mut recorder);
             channel.check(Nanos(round));
         }
-        let (counts, sequence) = (channel.counts(), channel.sequence().counts());
+        let (counts, sequence) = (channel.counts(), channel.arbiter().counts());
         println!(
             "{feed:?}: {} messages, {} segments and {} messages refused, {} foreign; {sequence:?}",
             counts.messages, counts.packet_errors, counts.message_errors, counts.foreign_packets
         );
         assert!(counts.messages > 10_000 && recorder.bests.len() > 1_000);
         assert!(counts.packet_errors > 100 && counts.unknown_versions > 0);
+        assert!(counts.offset_faults > 0);
         assert!(counts.message_errors > 10 && counts.foreign_packets > 0);
         assert!(recorder.cleared > 0 && recorder.refused > 0);
         assert_eq!(recorder.cleared, sequence.session_changes);
@@ -651,7 +654,7 @@ fn a_sessions_last_message_ends_it_and_the_next_session_begins_with_empty_books(
     assert_eq!((channel.check(Nanos(1)), recorder.cleared), (FeedState::Current, 1));
     assert_eq!(channel.books().best(BookIndex(0)), Best::default());
     channel.on_datagram(&first, Nanos(2), &mut recorder);
-    assert_eq!(channel.sequence().counts().late_sessions, 1);
+    assert_eq!(channel.arbiter().counts().late_sessions, 1);
     assert_eq!(channel.books().best(BookIndex(0)), Best::default());
 }
 
@@ -691,7 +694,7 @@ fn another_stream_protocol_or_version_is_counted_and_left_alone() {
     let counts = channel.counts();
     assert_eq!((counts.packets, counts.foreign_packets, counts.messages), (3, 2, 0));
     assert_eq!((counts.packet_errors, counts.unknown_versions), (1, 1));
-    assert_eq!(channel.sequence().counts(), SequenceCounts::default());
+    assert_eq!(channel.arbiter().counts(), ArbiterCounts::default());
     assert_eq!(channel.check(Nanos(0)), FeedState::Stale, "nothing of its own was heard");
 }
 

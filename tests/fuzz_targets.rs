@@ -237,7 +237,13 @@ fn iex_of_both_feeds() {
     take("iex_tops", &tops, targets::iex_tops::take);
     let mut of_deep = segments(ProtocolId::DEEP_1_0, &deep);
     let of_tops = segments(ProtocolId::TOPS_1_6, &tops);
-    let channels = [framed_le(&of_deep, 20), framed_le(&of_tops, 20)].concat();
+    // Of two lines, which the reserved byte tells apart, each with some segments that the other has not, and out of order.
+    let line_b = |segment: &Vec<u8>| [&segment[..1], &[1], &segment[2..]].concat();
+    let mut lines: Vec<Vec<u8>> = of_deep.iter().step_by(2).cloned().collect();
+    lines.extend(of_deep.iter().rev().map(line_b));
+    lines.sort_by_key(|segment| segment[24] / 16);
+    let channels = [framed_le(&of_deep, 20), framed_le(&of_tops, 20), framed_le(&lines, 20)];
+    let channels = channels.concat();
     take("iex_channel", &channels, targets::iex_channel::take);
     of_deep.extend(of_tops);
     take("iex_tp", &of_deep, targets::iex_tp::take);

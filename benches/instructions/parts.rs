@@ -13,6 +13,7 @@ pub mod feed {
     pub mod itch50;
     pub mod lookahead;
     pub mod moldudp64;
+    pub mod packet;
 
     pub use digest::BookDigest;
 }

@@ -151,7 +151,7 @@ pub(super) fn channels(reader: &mut Reader<'_>, lists: &Lists<'_>) {
     let mut heard: BTreeMap<(Ipv4Addr, SocketAddrV4), Place> = BTreeMap::new();
     for item in &lists.channels {
         let Some(channel) = &item.value else { continue };
-        if channel.protocol == Protocol::Itch50 {
+        if channel.protocol != Protocol::Sbe {
             waits(reader, &item.section, channel);
         }
         let Source::Multicast { line_a, line_b, interface, .. } = &channel.source else { continue };

@@ -362,20 +362,21 @@ fn channel(
         Some(Protocol::Itch50) => itch_keys(s, r, folder),
         Some(Protocol::IexDeep | Protocol::IexTops) => {
             check::foreign(s, r, &recovery::ITCH_KEYS, "a protocol of IEX");
-            Some(NO_ITCH_KEYS)
+            recovery::reorder(s, r, false).map(|reorder| OwnKeys { reorder, ..NO_OWN_KEYS })
         }
         Some(Protocol::Sbe) => {
+            check::foreign(s, r, &recovery::ORDER_KEYS, "protocol = \"sbe\"");
             check::foreign(s, r, &recovery::ITCH_KEYS, "protocol = \"sbe\"");
-            Some(NO_ITCH_KEYS)
+            Some(NO_OWN_KEYS)
         }
         None => {
-            check::allow(s, r, recovery::ITCH_KEYS.iter());
+            check::allow(s, r, recovery::ORDER_KEYS.iter().chain(&recovery::ITCH_KEYS));
             None
         }
     };
     let (protocol, name, source) = (protocol?, name?, source?);
     let (stale_after_ms, own) = (stale_after_ms?, own?);
-    let ItchKeys { utc_offset_minutes, reorder, rerequest, glimpse } = own;
+    let OwnKeys { utc_offset_minutes, reorder, rerequest, glimpse } = own;
     Some(Channel {
         id: ChannelId(id?),
         name,
@@ -389,8 +390,8 @@ fn channel(
     })
 }
 
-/// What only a channel of ITCH has.
-struct ItchKeys {
+/// What a channel of some protocol has and one of another has not.
+struct OwnKeys {
     utc_offset_minutes: i16,
     reorder: Reorder,
     rerequest: Option<Rerequest>,
@@ -398,19 +399,19 @@ struct ItchKeys {
 }
 
 /// Of a channel that has none of them.
-const NO_ITCH_KEYS: ItchKeys = ItchKeys {
+const NO_OWN_KEYS: OwnKeys = OwnKeys {
     utc_offset_minutes: 0,
     reorder: recovery::NO_REORDER,
     rerequest: None,
     glimpse: None,
 };
 
-fn itch_keys(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<ItchKeys> {
+fn itch_keys(s: &mut Section<'_>, r: &mut Reader<'_>, folder: &Path) -> Option<OwnKeys> {
     let utc_offset_minutes = s.integer_or(r, "utc_offset_minutes", UTC_OFFSET_MINUTES, 0);
-    let reorder = recovery::reorder(s, r);
+    let reorder = recovery::reorder(s, r, true);
     let rerequest = recovery::rerequest(s, r);
     let glimpse = recovery::glimpse(s, r, folder);
-    Some(ItchKeys {
+    Some(OwnKeys {
         utc_offset_minutes: utc_offset_minutes?,
         reorder: reorder?,
         rerequest: rerequest?,

@@ -179,16 +179,20 @@ fn channel(page: &mut Page, channel: &Channel) {
     }
     page.raw("stale_after_ms", channel.stale_after_ms);
     if channel.protocol == Protocol::Itch50 {
-        itch_keys(page, channel);
+        page.raw("utc_offset_minutes", channel.utc_offset_minutes);
+    }
+    if channel.protocol != Protocol::Sbe {
+        page.raw("reorder_packets", channel.reorder.packets);
+        page.raw("reorder_us", channel.reorder.wait_us);
+        page.raw("line_wait_us", channel.reorder.line_wait_us);
+    }
+    if channel.protocol == Protocol::Itch50 {
+        recovery_keys(page, channel);
     }
 }
 
-/// What only a channel of ITCH has.
-fn itch_keys(page: &mut Page, channel: &Channel) {
-    page.raw("utc_offset_minutes", channel.utc_offset_minutes);
-    page.raw("reorder_packets", channel.reorder.packets);
-    page.raw("reorder_us", channel.reorder.wait_us);
-    page.raw("line_wait_us", channel.reorder.line_wait_us);
+/// How a channel of ITCH gets back what was lost.
+fn recovery_keys(page: &mut Page, channel: &Channel) {
     page.raw("recovery_queue_messages", channel.reorder.queue_messages);
     if let Some(rerequest) = &channel.rerequest {
         page.text("rerequest", rerequest.server);

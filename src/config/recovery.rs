@@ -16,12 +16,12 @@ const PASSWORD_BYTES: usize = 10;
 const QUEUE: &str = "recovery_queue_messages";
 const QUEUE_MESSAGES: u32 = 131_072;
 
+/// The keys of a channel that has lines: how packets out of order are waited for.
+pub(super) const ORDER_KEYS: [&str; 3] = ["reorder_packets", "reorder_us", "line_wait_us"];
+
 /// The keys of a channel that only ITCH has: that its times have no day, and that what is lost can be got back.
-pub(super) const ITCH_KEYS: [&str; 16] = [
+pub(super) const ITCH_KEYS: [&str; 13] = [
     "utc_offset_minutes",
-    "reorder_packets",
-    "reorder_us",
-    "line_wait_us",
     QUEUE,
     "rerequest",
     "rerequest_messages",
@@ -40,12 +40,13 @@ pub(super) const ITCH_KEYS: [&str; 16] = [
 pub(super) const NO_REORDER: Reorder =
     Reorder { packets: 0, wait_us: 0, line_wait_us: 0, queue_messages: QUEUE_MESSAGES };
 
-/// How packets out of order are waited for.
-pub(super) fn reorder(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Reorder> {
-    let packets = s.integer_or(r, "reorder_packets", 0..=4_096, 64);
-    let wait_us = s.integer_or(r, "reorder_us", 0..=1_000_000, 2_000);
-    let line_wait_us = s.integer_or(r, "line_wait_us", 0..=1_000_000, 10_000);
-    let queue_messages = if s.has(QUEUE) {
+/// How packets out of order are waited for; `has_queue` where those behind a gap may be queued too.
+pub(super) fn reorder(s: &mut Section<'_>, r: &mut Reader<'_>, has_queue: bool) -> Option<Reorder> {
+    let [packets_key, wait_key, line_wait_key] = ORDER_KEYS;
+    let packets = s.integer_or(r, packets_key, 0..=4_096, 64);
+    let wait_us = s.integer_or(r, wait_key, 0..=1_000_000, 2_000);
+    let line_wait_us = s.integer_or(r, line_wait_key, 0..=1_000_000, 10_000);
+    let queue_messages = if has_queue && s.has(QUEUE) {
         s.power_of_two(r, QUEUE, 1_024..=16_777_216)
     } else {
         Some(QUEUE_MESSAGES)

@@ -276,7 +276,7 @@ pub struct Channel {
     pub stale_after_ms: u32,
     /// Difference of the exchange's time zone to UTC, in minutes, −720 to 840; only for ITCH.
     pub utc_offset_minutes: i16,
-    /// How packets out of order are waited for; only for ITCH.
+    /// How packets out of order are waited for; not for another gateway's market data.
     pub reorder: Reorder,
     /// Where missing messages are asked for again; only for ITCH from multicast.
     pub rerequest: Option<Rerequest>,

@@ -406,7 +406,7 @@ impl<O: Outbound> DatagramHandler for Core<O> {
                 self.out.tell_touched(&channel.view(), first, id, time, ingress);
             }
             AnyChannel::Iex(channel) => {
-                channel.on_datagram(datagram.payload, self.now, &mut sink);
+                channel.on_line(datagram.line, datagram.payload, self.now, &mut sink);
                 if sink.time() != UtcNanos(0) {
                     slot.last = sink.time();
                 }
@@ -452,16 +452,28 @@ impl<O: Outbound> Core<O> {
     fn recover_channel(&mut self, place: usize, now: Nanos) -> usize {
         let ingress = self.clock.now();
         let slot = &mut self.channels[place];
-        let AnyChannel::Itch(channel) = &mut slot.channel else { return 0 };
         let mut sink = Sink::new(&mut self.out, slot.first, slot.count, slot.epoch);
-        channel.advance(now, &mut sink);
-        let work = match &mut slot.link {
-            Some(link) => channel.recover(&mut **link, now, &mut sink),
-            None => 0,
-        };
-        let time = sink.time();
-        self.out.tell_touched(&channel.view(), slot.first, slot.id, time, ingress);
-        work
+        match &mut slot.channel {
+            AnyChannel::Itch(channel) => {
+                channel.advance(now, &mut sink);
+                let work = match &mut slot.link {
+                    Some(link) => channel.recover(&mut **link, now, &mut sink),
+                    None => 0,
+                };
+                let time = sink.time();
+                self.out.tell_touched(&channel.view(), slot.first, slot.id, time, ingress);
+                work
+            }
+            AnyChannel::Iex(channel) => {
+                channel.advance(now, &mut sink);
+                if sink.time() != UtcNanos(0) {
+                    slot.last = sink.time();
+                }
+                self.out.tell_touched(channel.books(), slot.first, slot.id, slot.last, ingress);
+                0
+            }
+            AnyChannel::Sbe(_) => 0,
+        }
     }
 
     /// Looks at each channel's state and tells what changed.

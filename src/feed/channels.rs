@@ -61,8 +61,8 @@ impl AnyChannel {
         }
     }
 
-    /// The same, recovering what it lost. A stream of IEX takes its lines as they come and has no server; another gateway sends
-    /// its snapshots unasked.
+    /// The same, waiting for packets out of order and recovering what it lost. A stream of IEX has no server; another gateway
+    /// sends everything in order, and its snapshots unasked.
     ///
     /// # Panics
     /// As [`Channel::with_recovery`], or if there is a server for another protocol.
@@ -71,7 +71,11 @@ impl AnyChannel {
             AnyChannel::Itch(channel) => {
                 AnyChannel::Itch(channel.with_recovery(ordering, settings))
             }
-            AnyChannel::Iex(_) | AnyChannel::Sbe(_) => {
+            AnyChannel::Iex(channel) => {
+                assert!(!settings.has_server(), "only a channel of ITCH has servers");
+                AnyChannel::Iex(channel.with_ordering(ordering))
+            }
+            AnyChannel::Sbe(_) => {
                 assert!(!settings.has_server(), "only a channel of ITCH has servers");
                 self
             }
@@ -132,7 +136,7 @@ impl AnyChannel {
     pub(super) const fn state(&self) -> FeedState {
         match self {
             AnyChannel::Itch(channel) => channel.arbiter().state(),
-            AnyChannel::Iex(channel) => channel.sequence().state(),
+            AnyChannel::Iex(channel) => channel.arbiter().state(),
             AnyChannel::Sbe(channel) => channel.upstream().state(),
         }
     }
@@ -155,7 +159,8 @@ impl AnyChannel {
     pub(super) fn is_in_want(&self) -> bool {
         match self {
             AnyChannel::Itch(channel) => channel.waits() || channel.is_recovery_due(),
-            AnyChannel::Iex(_) | AnyChannel::Sbe(_) => false,
+            AnyChannel::Iex(channel) => channel.waits(),
+            AnyChannel::Sbe(_) => false,
         }
     }
 
@@ -173,12 +178,12 @@ impl AnyChannel {
                 }
             }
             AnyChannel::Iex(channel) => {
-                let (sequence, counts) = (channel.sequence(), channel.counts());
+                let (arbiter, counts) = (channel.arbiter(), channel.counts());
                 ChannelSnapshot {
                     id,
-                    state: sequence.state(),
-                    next_sequence: sequence.next_sequence(),
-                    gaps: sequence.counts().gaps,
+                    state: arbiter.state(),
+                    next_sequence: arbiter.next_sequence(),
+                    gaps: arbiter.counts().gaps,
                     messages: counts.messages,
                     errors: counts.refused_packets() + counts.message_errors + misfits(channel),
                 }

@@ -28,6 +28,7 @@ pub mod itch50;
 pub mod lookahead;
 pub mod market_state;
 pub mod moldudp64;
+pub mod packet;
 pub mod recovery;
 pub mod rerequest;
 pub mod sbe;

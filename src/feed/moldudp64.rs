@@ -7,38 +7,31 @@
 
 use std::fmt;
 
+use crate::feed::packet::{self, Framing};
+
+pub use crate::feed::packet::{END_OF_SESSION, Header, Session};
+
 /// Bytes of the downstream packet header ("Header": session 10, sequence number 8, message count 2).
 pub const HEADER_BYTES: usize = 20;
 
-/// Message count of the packet that ends a session ("End of Session").
-pub const END_OF_SESSION: u16 = 0xFFFF;
-
-/// Name of a session: ten bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Session(pub [u8; 10]);
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({self})")
-    }
-}
-
-impl fmt::Display for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
-    }
-}
-
-/// What every packet begins with.
+/// How MoldUDP64 frames its messages: behind big-endian lengths. No message of ITCH is longer than a cache line has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The session it belongs to.
-    pub session: Session,
-    /// Sequence number of its first message; of the next message where it has none.
-    pub sequence: u64,
-    /// Messages in it; 0 for a heartbeat, [`END_OF_SESSION`] for the end.
-    pub count: u16,
+pub struct MoldUdp64;
+
+impl Framing for MoldUdp64 {
+    const PLACE_BYTES: usize = 64;
+
+    #[inline]
+    fn length(bytes: [u8; 2]) -> u16 {
+        u16::from_be_bytes(bytes)
+    }
 }
+
+/// A packet that passed every check.
+pub type Packet<'a> = packet::Packet<'a, MoldUdp64>;
+
+/// The messages of a packet, in order.
+pub type Messages<'a> = packet::Messages<'a, MoldUdp64>;
 
 impl Header {
     /// Writes the header.
@@ -77,88 +70,10 @@ impl fmt::Display for MoldError {
 
 impl std::error::Error for MoldError {}
 
-/// A packet that passed every check.
-#[derive(Clone, Copy, Debug)]
-pub enum Packet<'a> {
-    /// Nothing but the next sequence number.
-    Heartbeat(Header),
-    /// The session is over; the next sequence number tells whether all of it was received.
-    EndOfSession(Header),
-    /// Messages.
-    Data(Header, Messages<'a>),
-}
-
-impl Packet<'_> {
-    /// What the packet begins with.
-    #[inline]
-    pub const fn header(&self) -> Header {
-        match *self {
-            Packet::Heartbeat(header) | Packet::EndOfSession(header) | Packet::Data(header, _) => {
-                header
-            }
-        }
-    }
-}
-
-/// The messages of a packet, in order.
-#[derive(Clone, Copy, Debug)]
-pub struct Messages<'a> {
-    packet: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> Messages<'a> {
-    /// The messages of the blocks that begin at `at` in `packet`. What follows the last whole block is left out.
-    #[inline]
-    pub fn new(packet: &'a [u8], at: usize) -> Messages<'a> {
-        Messages { packet, rest: packet.get(at..).unwrap_or_default() }
-    }
-
-    /// Those behind the first `skip`.
-    #[inline]
-    #[must_use]
-    pub fn after(mut self, skip: u16) -> Messages<'a> {
-        for _ in 0..skip {
-            self.next();
-        }
-        self
-    }
-
-    /// The packet.
-    #[inline]
-    pub const fn packet(&self) -> &'a [u8] {
-        self.packet
-    }
-
-    /// The blocks that are left.
-    #[inline]
-    pub const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// Where in the packet the next block begins.
-    #[inline]
-    pub const fn position(&self) -> usize {
-        self.packet.len() - self.rest.len()
-    }
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (message, rest) = split_block(self.rest)?;
-        self.rest = rest;
-        Some(message)
-    }
-}
-
 /// The first message block of `bytes` and what follows it ("Message Block": length 2, data); `None` where it is cut.
 #[inline]
 pub fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = bytes.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(length)))
+    MoldUdp64::split_block(bytes)
 }
 
 /// Reads a packet. About a nanosecond a message.

@@ -1,5 +1,6 @@
 //! The feed's counters: totals over its channels.
 
+use crate::feed::arbiter::ArbiterCounts;
 use crate::feed::channel::Channel;
 use crate::feed::channels::{AnyChannel, misfits};
 use crate::feed::faults::MisfitCounts;
@@ -163,6 +164,7 @@ pub(super) struct Tally {
     state_misfits: Counter,
     gaps: Counter,
     missing: Counter,
+    offset_faults: Counter,
     recovered: Counter,
     reordered: Counter,
     retransmitted: Counter,
@@ -198,6 +200,7 @@ impl Tally {
             state_misfits: registry.counter("feed_state_misfit_count"),
             gaps: registry.counter("feed_gap_count"),
             missing: registry.counter("feed_missing_count"),
+            offset_faults: registry.counter("feed_offset_fault_count"),
             recovered: registry.counter("feed_gap_recovered_count"),
             reordered: registry.counter("feed_reordered_count"),
             retransmitted: registry.counter("feed_retransmitted_count"),
@@ -279,27 +282,27 @@ impl Tally {
         self.misfits.set(total(|c| c.counts().misfits, misfits, |c| c.books().counts().misfits));
         self.gaps.set(total(
             |c| c.arbiter().counts().gaps,
-            |c| c.sequence().counts().gaps,
+            |c| c.arbiter().counts().gaps,
             |c| c.upstream().counts().gaps,
         ));
         self.missing.set(total(
             |c| c.arbiter().counts().missing,
-            |c| c.sequence().counts().missing,
+            |c| c.arbiter().counts().missing,
             |c| c.upstream().counts().missing,
         ));
         self.duplicates.set(total(
             |c| c.arbiter().counts().duplicates,
-            |c| c.sequence().counts().duplicates,
+            |c| c.arbiter().counts().duplicates,
             |c| c.upstream().counts().repeated,
         ));
         self.late_sessions.set(total(
             |c| c.arbiter().counts().late_sessions,
-            |c| c.sequence().counts().late_sessions,
+            |c| c.arbiter().counts().late_sessions,
             |_| 0,
         ));
         self.session_changes.set(total(
             |c| c.arbiter().counts().session_changes,
-            |c| c.sequence().counts().session_changes,
+            |c| c.arbiter().counts().session_changes,
             |c| c.upstream().counts().publisher_changes,
         ));
         self.upstream.set(sbe.clone());
@@ -307,7 +310,8 @@ impl Tally {
         self.drops.set(drops);
         let current = channels.filter(|c| c.state() == FeedState::Current).count();
         self.current_channels.set(u64::try_from(current).unwrap_or(u64::MAX));
-        self.set_misfits(itch.clone(), iex, out);
+        self.set_misfits(itch.clone(), iex.clone(), out);
+        self.set_arbiters(itch.clone(), iex);
         self.set_itch(itch);
     }
 
@@ -346,23 +350,39 @@ impl Tally {
         self.state_misfits.set(market(|c| c.misfits));
     }
 
-    /// Sets what only channels of ITCH have: orders, what each line brought, and recovery.
+    /// Sets what channels with lines have: what each line brought, and what became of holes.
+    fn set_arbiters<'a>(
+        &self,
+        itch: impl Iterator<Item = &'a Channel> + Clone,
+        iex: impl Iterator<Item = &'a IexChannel> + Clone,
+    ) {
+        let total = |number: fn(&ArbiterCounts) -> u64| -> u64 {
+            let itch = itch.clone().map(|c| number(&c.arbiter().counts()));
+            let iex = iex.clone().map(|c| number(&c.arbiter().counts()));
+            itch.chain(iex).fold(0, u64::saturating_add)
+        };
+        let offset_faults = iex.clone().map(|c| c.counts().offset_faults);
+        self.offset_faults.set(offset_faults.fold(0, u64::saturating_add));
+        self.recovered.set(total(|c| c.recovered));
+        self.restarts.set(total(|c| c.restarts));
+        self.refuted.set(total(|c| c.refuted));
+        self.reordered.set(total(|c| c.reordered));
+        self.retransmitted.set(total(|c| c.retransmitted));
+        self.overflows.set(total(|c| c.overflows));
+        for (place, line) in self.lines.iter().enumerate() {
+            line.set(|number| {
+                let itch = itch.clone().map(|c| number(&c.arbiter().line_counts()[place]));
+                let iex = iex.clone().map(|c| number(&c.arbiter().line_counts()[place]));
+                itch.chain(iex).fold(0, u64::saturating_add)
+            });
+        }
+    }
+
+    /// Sets what only channels of ITCH have: orders and recovery.
     fn set_itch<'a>(&self, channels: impl Iterator<Item = &'a Channel> + Clone) {
         let total = |number: fn(&Channel) -> u64| -> u64 {
             channels.clone().map(number).fold(0, u64::saturating_add)
         };
-        self.recovered.set(total(|c| c.arbiter().counts().recovered));
-        self.restarts.set(total(|c| c.arbiter().counts().restarts));
-        self.refuted.set(total(|c| c.arbiter().counts().refuted));
-        self.reordered.set(total(|c| c.arbiter().counts().reordered));
-        self.retransmitted.set(total(|c| c.arbiter().counts().retransmitted));
-        self.overflows.set(total(|c| c.arbiter().counts().overflows));
-        for (place, line) in self.lines.iter().enumerate() {
-            line.set(|number| {
-                let counts = channels.clone().map(|c| number(&c.arbiter().line_counts()[place]));
-                counts.fold(0, u64::saturating_add)
-            });
-        }
         self.recovery.set(|number| {
             let counts = channels.clone().map(|c| number(&c.recovery_counts()));
             counts.fold(0, u64::saturating_add)

@@ -6,22 +6,14 @@
 
 use crate::types::Nanos;
 
-/// Bytes of a message that are kept. No message of ITCH 5.0 is longer than 50, so one that is cut here is refused by the
-/// decoder just as the whole of it would be: by its type, or because its length is not its type's.
-pub const KEPT_BYTES: usize = 54;
+/// Bytes of a cache line, of which a place is one or more.
+const LINE_BYTES: usize = 64;
 
-/// Bit of [`Place::length`] that says that with this message a packet began.
+/// Bytes of a place in front of its message: when it came (8), its length (2), both in the machine's own order.
+const HEAD_BYTES: usize = 10;
+
+/// Bit of a place's length that says that with this message a packet began.
 const BEGINS_PACKET: u16 = 1 << 15;
-
-/// One message: 64 bytes, a cache line.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    arrived: Nanos,
-    length: u16,
-    bytes: [u8; KEPT_BYTES],
-}
-
-const _: () = assert!(size_of::<Place>() == 64, "a place is a cache line");
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +29,10 @@ pub enum Kept {
 /// Messages ahead of the next one, up to as many as there are places.
 #[derive(Clone, Debug)]
 pub struct Window {
-    places: Vec<Place>,
+    /// Place after place.
+    lines: Vec<[u8; LINE_BYTES]>,
+    place_bytes: usize,
+    places: usize,
     /// A bit for each place that is taken.
     taken: Vec<u64>,
     /// The number that is awaited: every message kept is at or beyond it, and nearer than there are places.
@@ -49,21 +44,33 @@ pub struct Window {
 }
 
 impl Window {
-    /// Room for `messages`, rounded up to a power of two of at least 64; or for none. 64 bytes each, all allocated and
-    /// touched here.
-    pub fn new(messages: usize) -> Window {
-        let size = if messages == 0 { 0 } else { messages.next_power_of_two().max(64) };
-        let empty = Place { arrived: Nanos(0), length: 0, bytes: [0; KEPT_BYTES] };
-        let mut places = Vec::with_capacity(size);
+    /// Room for `messages`, rounded up to a power of two of at least 64; or for none. Each has a place of `place_bytes`, all
+    /// allocated and touched here.
+    ///
+    /// # Panics
+    /// If a place is not a number of cache lines of 64 bytes, at least one.
+    pub fn new(messages: usize, place_bytes: usize) -> Window {
+        let place_lines = place_bytes / LINE_BYTES;
+        assert!(place_lines > 0 && place_bytes.is_multiple_of(LINE_BYTES), "{place_bytes} bytes");
+        let places = if messages == 0 { 0 } else { messages.next_power_of_two().max(64) };
+        let mut lines = Vec::with_capacity(places * place_lines);
         // Written one by one: pages of zeros would be given by the kernel only when they are first written to.
-        places.resize_with(size, || std::hint::black_box(empty));
-        Window { places, taken: vec![0; size / 64], base: 1, highest: 1, count: 0, packets: 0 }
+        lines.resize_with(places * place_lines, || std::hint::black_box([0; LINE_BYTES]));
+        let taken = vec![0; places / 64];
+        Window { lines, place_bytes, places, taken, base: 1, highest: 1, count: 0, packets: 0 }
     }
 
     /// Messages there is room for.
     #[inline]
     pub fn capacity(&self) -> u64 {
-        u64::try_from(self.places.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.places).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of a message that are kept; what is beyond is cut off. Places are chosen so that no message a decoder of the
+    /// feed takes is cut, and one that is cut is read just as the whole of it would be.
+    #[inline]
+    pub const fn message_bytes(&self) -> usize {
+        self.place_bytes - HEAD_BYTES
     }
 
     /// Whether no message is kept.
@@ -133,13 +140,13 @@ impl Window {
         self.count += 1;
         self.highest = self.highest.max(sequence.saturating_add(1));
         self.packets += u32::from(begins_packet);
-        let place = self.place(sequence);
-        let kept = &bytes[..bytes.len().min(KEPT_BYTES)];
-        let place = &mut self.places[place];
-        place.arrived = now;
-        place.length = u16::try_from(kept.len()).unwrap_or(0);
-        place.length |= if begins_packet { BEGINS_PACKET } else { 0 };
-        place.bytes[..kept.len()].copy_from_slice(kept);
+        let kept = &bytes[..bytes.len().min(self.message_bytes())];
+        let length = u16::try_from(kept.len()).unwrap_or(0);
+        let length = length | if begins_packet { BEGINS_PACKET } else { 0 };
+        let place = self.place_mut(sequence);
+        place[..8].copy_from_slice(&now.0.to_ne_bytes());
+        place[8..HEAD_BYTES].copy_from_slice(&length.to_ne_bytes());
+        place[HEAD_BYTES..][..kept.len()].copy_from_slice(kept);
         Kept::New
     }
 
@@ -148,24 +155,41 @@ impl Window {
         if self.count == 0 || !self.has(self.base) {
             return None;
         }
-        let place = self.place(self.base);
-        self.free(self.base);
+        let sequence = self.base;
+        self.free(sequence);
         self.base += 1;
-        let place = &self.places[place];
-        Some(&place.bytes[..usize::from(place.length & !BEGINS_PACKET)])
+        let length = usize::from(self.length(sequence) & !BEGINS_PACKET);
+        Some(&self.place_of(sequence)[HEAD_BYTES..][..length])
+    }
+
+    /// The bytes of the place of a number. Only where there are places.
+    #[inline]
+    fn place_of(&self, sequence: u64) -> &[u8] {
+        &self.lines.as_flattened()[self.place(sequence) * self.place_bytes..][..self.place_bytes]
+    }
+
+    #[inline]
+    fn place_mut(&mut self, sequence: u64) -> &mut [u8] {
+        let at = self.place(sequence) * self.place_bytes;
+        &mut self.lines.as_flattened_mut()[at..][..self.place_bytes]
+    }
+
+    fn length(&self, sequence: u64) -> u16 {
+        let bytes = self.place_of(sequence)[8..].first_chunk();
+        u16::from_ne_bytes(*bytes.expect("a place is longer"))
     }
 
     fn free(&mut self, sequence: u64) {
         let (word, bit) = self.bit(sequence);
         self.taken[word] &= !bit;
         self.count -= 1;
-        let place = self.place(sequence);
-        self.packets -= u32::from(self.places[place].length & BEGINS_PACKET != 0);
+        self.packets -= u32::from(self.length(sequence) & BEGINS_PACKET != 0);
     }
 
     /// When the message came, if it is kept.
     pub fn arrived(&self, sequence: u64) -> Option<Nanos> {
-        self.has(sequence).then(|| self.places[self.place(sequence)].arrived)
+        let bytes = || self.place_of(sequence).first_chunk().expect("a place is longer");
+        self.has(sequence).then(|| Nanos(u64::from_ne_bytes(*bytes())))
     }
 
     /// The next number from `sequence` on that is kept.
@@ -244,7 +268,10 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::iex::tp::IexTp;
     use crate::feed::itch50::LENGTHS;
+    use crate::feed::moldudp64::MoldUdp64;
+    use crate::feed::packet::Framing;
     use crate::sim::prng::SplitMix;
     use std::collections::BTreeMap;
     use std::collections::btree_map::Entry;
@@ -254,12 +281,36 @@ mod tests {
     #[test]
     fn every_known_message_is_kept_whole() {
         let longest = LENGTHS.iter().map(|&length| usize::from(length)).max();
-        assert!(longest.is_some_and(|longest| longest < KEPT_BYTES), "{longest:?}");
+        let itch = Window::new(0, MoldUdp64::PLACE_BYTES).message_bytes();
+        assert!(longest.is_some_and(|longest| longest < itch), "{longest:?}");
+        // The longest of IEX is Auction Information.
+        let iex = Window::new(0, IexTp::PLACE_BYTES).message_bytes();
+        assert!(iex > 80, "{iex}");
+    }
+
+    #[test]
+    fn a_message_is_kept_up_to_the_length_of_its_place() {
+        for (place_bytes, longest) in [(64, 54), (128, 118)] {
+            let mut window = Window::new(64, place_bytes);
+            window.restart(62);
+            let bytes: Vec<u8> = (0..longest + 1).collect();
+            let lengths = [0, 1, longest - 1, longest, longest + 1].map(usize::from);
+            // Around the last place and the first.
+            for (sequence, length) in (62..).zip(lengths) {
+                let now = Nanos(sequence);
+                assert_eq!(window.keep(sequence, &bytes[..length], now, true), Kept::New);
+            }
+            for (sequence, length) in (62..).zip(lengths) {
+                assert_eq!(window.arrived(sequence), Some(Nanos(sequence)));
+                let kept = &bytes[..length.min(longest.into())];
+                assert_eq!(window.take(), Some(kept), "{place_bytes} {length}");
+            }
+        }
     }
 
     #[test]
     fn what_follows_a_hole_is_taken_in_order_once_the_hole_is_filled() {
-        let mut window = Window::new(64);
+        let mut window = Window::new(64, 64);
         window.restart(10);
         assert_eq!(window.keep(12, b"twelve", NOW, true), Kept::New);
         assert_eq!(window.keep(11, b"eleven", NOW, true), Kept::New);
@@ -279,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_last_place_is_had_and_the_one_beyond_is_not() {
-        let mut window = Window::new(64);
+        let mut window = Window::new(64, 64);
         window.restart(5);
         assert_eq!(window.keep(68, b"x", NOW, true), Kept::New);
         assert_eq!(window.keep(69, b"x", NOW, true), Kept::NoRoom);
@@ -292,7 +343,7 @@ mod tests {
 
     #[test]
     fn numbers_at_the_very_end_do_not_wrap() {
-        let mut window = Window::new(64);
+        let mut window = Window::new(64, 64);
         window.restart(u64::MAX - 3);
         assert_eq!(window.keep(u64::MAX - 1, b"x", NOW, true), Kept::New);
         assert_eq!(window.first_kept(0), Some(u64::MAX - 1));
@@ -303,7 +354,7 @@ mod tests {
 
     #[test]
     fn without_places_nothing_is_kept() {
-        let mut window = Window::new(0);
+        let mut window = Window::new(0, 64);
         assert_eq!(window.keep(1, b"x", NOW, true), Kept::NoRoom);
         assert_eq!(window.take(), None);
         assert_eq!((window.first_kept(1), window.first_missing(1)), (None, None));
@@ -331,7 +382,7 @@ mod tests {
     fn it_does_what_a_map_does() {
         for seed in 0..50 {
             let mut random = SplitMix::new(seed);
-            let mut window = Window::new(128);
+            let mut window = Window::new(128, 64);
             let mut plain = Plain { base: 1, kept: BTreeMap::new() };
             for step in 0..2_000 {
                 let near = plain.base + u64::from(random.below(140));

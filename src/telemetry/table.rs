@@ -108,13 +108,20 @@ pub const COUNTERS: &[CounterRow] = &[
     row("feed_message_error_count", "Messages refused: unknown type, wrong length or bad field."),
     row("feed_misfit_count", "Messages that did not fit the book they were for."),
     row("feed_missing_count", "Messages missing in those gaps."),
+    row(
+        "feed_offset_fault_count",
+        "Datagrams of IEX refused because they go on by number, but not where the bytes before them end.",
+    ),
     gauge("feed_order_count", "Orders in all books now."),
     row(
         "feed_orders_full_count",
         "Orders refused because there are as many as there may be; their book is stale.",
     ),
     row("feed_packet_count", "Datagrams taken from packet sources."),
-    row("feed_packet_error_count", "Datagrams refused as a whole because their framing is wrong."),
+    row(
+        "feed_packet_error_count",
+        "Datagrams refused as a whole: their framing is wrong or, of IEX, they are not of the stream.",
+    ),
     row(
         "feed_publish_conflated_count",
         "States of an instrument left out because its stream was full; the newest is told.",

@@ -42,7 +42,8 @@ const RATE_WINDOW_NS: u64 = 1_000_000_000;
 /// How long a session request waits for its answer, in nanoseconds.
 const SESSION_RETRY_NS: u64 = 1_000_000_000;
 
-/// Messages a packet has at most, for the size of a channel's reorder window: no ITCH message is shorter than 12 bytes.
+/// Messages a packet has at most, for the size of a channel's reorder window: no message is shorter than 12 bytes, with
+/// its length, in ITCH or IEX.
 const WINDOW_PACKET_MESSAGES: u32 = 128;
 /// Packets in all with which one line is believed without the other ([`Ordering::confirm_packets`]).
 const CONFIRM_PACKETS: u32 = 3;

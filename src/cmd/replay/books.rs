@@ -323,7 +323,7 @@ fn report(
     }
     for (_, channel) in agent.iex_channels() {
         add_iex_counts(&mut totals, channel);
-        gaps += channel.sequence().counts().gaps;
+        gaps += channel.arbiter().counts().gaps;
         let all = channel.books();
         for index in all.indices() {
             let levels = u32::try_from(all.level_count(index)).unwrap_or(u32::MAX);

@@ -7,7 +7,7 @@
 //! goes on as if nothing had been said.
 
 use crate::feed::arbiter::LINES_MAX;
-use crate::feed::moldudp64::{Header, Messages, Session};
+use crate::feed::packet::{Framing, Header, Messages, Session};
 use crate::types::Nanos;
 
 /// Packets of claims that are held until they are believed, so that the first ones of a session are not lost.
@@ -140,7 +140,7 @@ impl Claims {
     }
 
     /// Holds a packet that is not believed yet; the oldest held makes room.
-    pub(super) fn hold(&mut self, line: usize, header: Header, messages: &Messages<'_>) {
+    pub(super) fn hold<F>(&mut self, line: usize, header: Header, messages: &Messages<'_, F>) {
         let blocks = messages.rest();
         if self.held.capacity() == 0 || blocks.len() > HELD_BYTES {
             return;
@@ -156,10 +156,10 @@ impl Claims {
     }
 
     /// What is held and belongs to a packet that is believed now: the line, the header, the messages.
-    pub(super) fn held<'a>(
+    pub(super) fn held<'a, F: Framing + 'a>(
         &'a self,
         believed: Header,
-    ) -> impl Iterator<Item = (usize, Header, Messages<'a>)> {
+    ) -> impl Iterator<Item = (usize, Header, Messages<'a, F>)> {
         let belongs = move |held: &&Held| {
             held.header.session == believed.session
                 && held.header.sequence.abs_diff(believed.sequence) <= self.reach

@@ -3,11 +3,11 @@
 
 use crate::feed::arbiter::claims::Standing;
 use crate::feed::arbiter::{Arbiter, LINES_MAX, end_of};
-use crate::feed::moldudp64::{Header, Packet};
+use crate::feed::packet::{Framing, Header, Packet};
 use crate::feed::window::Kept;
 use crate::types::Nanos;
 
-impl Arbiter {
+impl<F: Framing> Arbiter<F> {
     /// Whether a number is so far ahead that it is not believed at once.
     pub(super) fn is_far(&self, sequence: u64) -> bool {
         let known = self.end.max(self.window.end());
@@ -15,7 +15,7 @@ impl Arbiter {
     }
 
     /// Weighs what a packet says of another session or of a number far ahead; holds it if it is not believed.
-    pub(super) fn is_believed(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> bool {
+    pub(super) fn is_believed(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> bool {
         let header = packet.header();
         let is_return = self.last_session == Some(header.session);
         self.counts.late_sessions += u64::from(is_return);
@@ -49,7 +49,7 @@ impl Arbiter {
     pub(super) fn take_held(&mut self, line: usize, believed: Header, now: Nanos) {
         let Arbiter { claims, window, lines, .. } = self;
         let mut end = 0;
-        for (line, header, messages) in claims.held(believed) {
+        for (line, header, messages) in claims.held::<F>(believed) {
             let numbers = header.sequence..end_of(&header);
             lines[line].counts.packets += 1;
             let place = lines[line].brought(numbers.start, numbers.end);

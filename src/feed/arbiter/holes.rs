@@ -1,10 +1,10 @@
 //! Holes in a channel's sequence: how long each is waited for, when it is declared a gap, and what passes over it.
 
 use crate::feed::arbiter::{Arbiter, end_of};
-use crate::feed::moldudp64::Header;
+use crate::feed::packet::{Framing, Header};
 use crate::types::Nanos;
 
-impl Arbiter {
+impl<F: Framing> Arbiter<F> {
     /// One past the hole at the next number.
     pub(super) fn hole_end(&self) -> u64 {
         self.window.first_kept(self.window.base()).unwrap_or(self.end)

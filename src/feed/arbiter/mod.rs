@@ -16,11 +16,14 @@ mod ending;
 mod holes;
 mod rewind;
 
+use std::marker::PhantomData;
+
 use crate::feed::arbiter::claims::Claims;
 use crate::feed::arbiter::ending::Ending;
 use crate::feed::arbiter::rewind::Rewind;
 use crate::feed::line::{Line, LineCounts, Place};
-use crate::feed::moldudp64::{END_OF_SESSION, Header, Messages, Packet, Session};
+use crate::feed::moldudp64::MoldUdp64;
+use crate::feed::packet::{END_OF_SESSION, Framing, Header, Messages, Packet, Session};
 use crate::feed::window::{Kept, Window};
 use crate::types::{FeedState, Nanos};
 
@@ -139,9 +142,9 @@ pub enum JoinError {
     TooNew,
 }
 
-/// Sequence and liveness of one channel.
+/// Sequence and liveness of one channel, whose packets are framed as `F` says.
 #[derive(Clone, Debug)]
-pub struct Arbiter {
+pub struct Arbiter<F = MoldUdp64> {
     join: Join,
     stale_after_ns: u64,
     ordering: Ordering,
@@ -188,11 +191,12 @@ pub struct Arbiter {
     state: FeedState,
     counts: ArbiterCounts,
     lines: [Line; LINES_MAX],
+    framing: PhantomData<F>,
 }
 
-impl Arbiter {
+impl<F: Framing> Arbiter<F> {
     /// A channel that was not heard yet, stale after `stale_after_ns` of silence. A gap is passed over.
-    pub fn new(join: Join, stale_after_ns: u64) -> Arbiter {
+    pub fn new(join: Join, stale_after_ns: u64) -> Arbiter<F> {
         Arbiter {
             join,
             stale_after_ns,
@@ -200,7 +204,7 @@ impl Arbiter {
             keeps_gaps: false,
             session: None,
             last_session: None,
-            window: Window::new(0),
+            window: Window::new(0, F::PLACE_BYTES),
             end: 1,
             end_at: Nanos(0),
             opened: Nanos(0),
@@ -224,6 +228,7 @@ impl Arbiter {
             state: FeedState::Stale,
             counts: ArbiterCounts::default(),
             lines: [Line::new(), Line::new()],
+            framing: PhantomData,
         }
     }
 
@@ -233,11 +238,11 @@ impl Arbiter {
     /// # Panics
     /// If there is no line or more than two, or gaps are to be kept without room behind them.
     #[must_use]
-    pub fn with_ordering(mut self, ordering: Ordering, keeps_gaps: bool) -> Arbiter {
+    pub fn with_ordering(mut self, ordering: Ordering, keeps_gaps: bool) -> Arbiter<F> {
         let lines = usize::from(ordering.lines);
         assert!((1..=LINES_MAX).contains(&lines), "{lines} lines");
         assert!(!keeps_gaps || ordering.messages_max > 0, "gaps are kept, and nothing behind them");
-        self.window = Window::new(ordering.messages_max);
+        self.window = Window::new(ordering.messages_max, F::PLACE_BYTES);
         let reach = match (ordering.confirm_packets, self.window.capacity()) {
             (0, _) => u64::MAX,
             (_, 0) => REACH,
@@ -251,7 +256,7 @@ impl Arbiter {
     /// Takes note of a packet of `line` (0 is A, 1 is B) and says what to do with it. What comes too early is copied.
     /// Where [`Arbiter::has_hole`] afterwards, [`Arbiter::take_kept`] and [`Arbiter::judge_hole`] are to follow.
     #[inline]
-    pub fn judge(&mut self, line: u8, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    pub fn judge(&mut self, line: u8, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         let header = packet.header();
         let line = usize::from(line).min(LINES_MAX - 1);
         let is_plain = self.session == Some(header.session)
@@ -283,7 +288,7 @@ impl Arbiter {
     /// [`Arbiter::judge`] for what is not simply the next packet or a late one: of another session, ahead, or while
     /// everything is queued or over.
     #[cold]
-    fn judge_doubtful(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    fn judge_doubtful(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         let header = packet.header();
         if self.session.is_none() {
             self.begin(&header, header.sequence, now);
@@ -294,7 +299,7 @@ impl Arbiter {
             return NOTHING;
         }
         if is_other {
-            let held = self.claims.held(header).map(|(_, held, _)| held.sequence);
+            let held = self.claims.held::<F>(header).map(|(_, held, _)| held.sequence);
             let first = held.fold(header.sequence, u64::min);
             self.counts.session_changes += 1;
             self.begin(&header, first, now);
@@ -311,7 +316,7 @@ impl Arbiter {
     }
 
     /// The rest of [`Arbiter::judge_doubtful`], for a packet of this session whose number is believed.
-    fn judge_believed(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    fn judge_believed(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         let header = packet.header();
         let judgement = match *packet {
             Packet::Data(_, messages)
@@ -367,7 +372,7 @@ impl Arbiter {
 
     /// The stream begins again from a smaller number, in the session it had: a packet that shows it is the first to count.
     #[cold]
-    fn restart(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    fn restart(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         let header = packet.header();
         self.counts.restarts += 1;
         self.claims.clear();
@@ -383,7 +388,7 @@ impl Arbiter {
 
     /// A packet without messages: the next one has its number, and the end may have come.
     #[cold]
-    fn judge_empty(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    fn judge_empty(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         let sequence = packet.header().sequence;
         let base = self.window.base();
         if sequence < base && sequence < self.lines[line].end {
@@ -419,7 +424,7 @@ impl Arbiter {
 
     /// A packet that brings nothing which its line had not brought. Where nothing else comes, the stream has begun again.
     #[cold]
-    fn note_rewind(&mut self, line: usize, packet: &Packet<'_>, now: Nanos) -> Judgement {
+    fn note_rewind(&mut self, line: usize, packet: &Packet<'_, F>, now: Nanos) -> Judgement {
         if self.claims.confirm_packets() == 0 {
             return NOTHING;
         }
@@ -451,7 +456,7 @@ impl Arbiter {
     fn sequence(
         &mut self,
         line: usize,
-        packet: &Packet<'_>,
+        packet: &Packet<'_, F>,
         header: Header,
         now: Nanos,
     ) -> Judgement {
@@ -500,9 +505,9 @@ impl Arbiter {
     fn keep(
         &mut self,
         line: usize,
-        packet: &Packet<'_>,
+        packet: &Packet<'_, F>,
         header: Header,
-        messages: Messages<'_>,
+        messages: Messages<'_, F>,
         now: Nanos,
     ) -> Judgement {
         let (first, count) = (header.sequence, header.count);
@@ -548,7 +553,7 @@ impl Arbiter {
     /// Takes note of a packet that a retransmission server sent. Only what is known to be missing is kept, to be taken with
     /// [`Arbiter::take_kept`]; returns how many messages those were. It neither begins a session nor shows that one is
     /// alive.
-    pub fn fill(&mut self, packet: &Packet<'_>, now: Nanos) -> u64 {
+    pub fn fill(&mut self, packet: &Packet<'_, F>, now: Nanos) -> u64 {
         let Packet::Data(header, messages) = *packet else { return 0 };
         if self.session != Some(header.session) || self.is_collecting {
             return 0;
@@ -674,6 +679,17 @@ impl Arbiter {
     pub const fn mark_broken(&mut self) {
         self.is_broken = true;
         self.state = FeedState::Stale;
+    }
+
+    /// A message told that the session is over. That stays so until another begins.
+    pub const fn mark_ended(&mut self) {
+        (self.is_ended, self.is_guarded, self.ended_at) = (true, true, u64::MAX);
+        self.state = FeedState::Ended;
+    }
+
+    /// Bytes of a message that are kept where it comes too early; what is longer is cut.
+    pub const fn kept_bytes(&self) -> usize {
+        self.window.message_bytes()
     }
 
     #[inline]

@@ -11,13 +11,13 @@
 
 mod bytes;
 mod levels;
+mod offset;
 mod symbols;
 
 pub mod books;
 pub mod channel;
 pub mod deep;
 pub mod message;
-pub mod sequence;
 pub mod tops;
 pub mod tp;
 

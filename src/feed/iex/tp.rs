@@ -11,6 +11,7 @@
 use std::fmt;
 
 use crate::feed::iex::bytes::{le16, le32, long};
+use crate::feed::packet::{self, Framing, Packet, Session};
 use crate::types::UtcNanos;
 
 /// Bytes of the header of a segment ("IEX-TP Header").
@@ -61,6 +62,15 @@ pub struct Header {
     pub sequence: u64,
     /// When it was sent.
     pub sent: UtcNanos,
+}
+
+impl SessionNumber {
+    /// The session's name where sessions have names: the number's bytes as they are sent.
+    #[inline]
+    pub const fn name(self) -> Session {
+        let [a, b, c, d] = self.0.to_le_bytes();
+        Session([a, b, c, d, 0, 0, 0, 0, 0, 0])
+    }
 }
 
 impl Header {
@@ -124,7 +134,19 @@ pub enum Segment<'a> {
     Data(Header, Messages<'a>),
 }
 
-impl Segment<'_> {
+impl<'a> Segment<'a> {
+    /// The segment as a packet among others: what of it is new is asked of numbers alone. IEX-TP has no packet that ends a
+    /// session. Messages count from 1, so that a heartbeat that tells of 0 tells of the first.
+    #[inline]
+    pub fn packet(&self) -> Packet<'a, IexTp> {
+        let Header { session, sequence, count, .. } = self.header();
+        let header = |sequence| packet::Header { session: session.name(), sequence, count };
+        match *self {
+            Segment::Heartbeat(_) => Packet::Heartbeat(header(sequence.max(1))),
+            Segment::Data(_, messages) => Packet::Data(header(sequence), messages),
+        }
+    }
+
     /// What the segment begins with.
     #[inline]
     pub const fn header(&self) -> Header {
@@ -138,33 +160,32 @@ impl Segment<'_> {
     pub const fn payload_bytes(&self) -> usize {
         match *self {
             Segment::Heartbeat(_) => 0,
-            Segment::Data(_, messages) => messages.rest.len(),
+            Segment::Data(_, messages) => messages.rest().len(),
         }
     }
 }
 
-/// The messages of a segment, in order. They borrow from the datagram: nothing is copied.
-#[derive(Clone, Copy, Debug)]
-pub struct Messages<'a> {
-    rest: &'a [u8],
-}
+/// How IEX-TP frames its messages: behind little-endian lengths. The longest of DEEP and TOPS has 80 bytes; of what IEX may
+/// append to it a good part has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IexTp;
 
-impl<'a> Iterator for Messages<'a> {
-    type Item = &'a [u8];
+impl Framing for IexTp {
+    const PLACE_BYTES: usize = 128;
 
     #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (message, rest) = split_block(self.rest)?;
-        self.rest = rest;
-        Some(message)
+    fn length(bytes: [u8; 2]) -> u16 {
+        u16::from_le_bytes(bytes)
     }
 }
+
+/// The messages of a segment, in order.
+pub type Messages<'a> = packet::Messages<'a, IexTp>;
 
 /// The first message block of `bytes` and what follows it ("Message Block": length 2, data); `None` where it is cut.
 #[inline]
 pub fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = bytes.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_le_bytes(length)))
+    IexTp::split_block(bytes)
 }
 
 /// Reads a segment, of whatever message protocol. One to two nanoseconds a message.
@@ -207,7 +228,7 @@ pub fn parse(bytes: &[u8]) -> Result<Segment<'_>, TpError> {
     }
     Ok(match header.count {
         0 => Segment::Heartbeat(header),
-        _ => Segment::Data(header, Messages { rest: payload }),
+        _ => Segment::Data(header, Messages::new(bytes, HEADER_BYTES)),
     })
 }
 
@@ -260,6 +281,35 @@ mod tests {
         let heartbeat = segment(HEADER, &[]);
         assert!(matches!(parse(&heartbeat), Ok(Segment::Heartbeat(header)) if header == HEADER));
         assert_eq!(error(&segment(HEADER, &[b"x"])), Some(TpError::TrailingBytes));
+    }
+
+    #[test]
+    fn a_segment_is_a_packet_of_a_session_of_its_number() {
+        let packet = |header, blocks: &[&[u8]]| {
+            let bytes = segment(header, blocks);
+            let packet = parse(&bytes).expect("a segment").packet();
+            let messages = match packet {
+                Packet::Data(_, messages) => messages.map(<[u8]>::to_vec).collect(),
+                Packet::Heartbeat(_) => Vec::new(),
+                Packet::EndOfSession(_) => panic!("IEX-TP has none"),
+            };
+            (packet.header(), messages)
+        };
+        let (header, messages) = packet(Header { count: 2, ..HEADER }, &[b"first", b""]);
+        let session = Session([0, 0, 0x87, 0x42, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(header, packet::Header { session, sequence: 50_122, count: 2 });
+        assert_eq!(messages, [b"first".to_vec(), Vec::new()]);
+        assert_ne!(SessionNumber(1).name(), SessionNumber(1 << 8).name());
+        // A number of zero is before the first; the next message is never of that number.
+        for (count, sequence, expected) in [(0, 0, 1), (0, 1, 1), (0, 2, 2), (1, 0, 0), (1, 1, 1)] {
+            let blocks: &[&[u8]] = if count == 0 { &[] } else { &[b"x"] };
+            let (header, _) = packet(Header { count, sequence, ..HEADER }, blocks);
+            assert_eq!((header.sequence, header.count), (expected, count));
+        }
+        // As many messages as there can be are no end.
+        let most = vec![b"".as_slice(); 32_767];
+        let (header, messages) = packet(Header { count: 32_767, ..HEADER }, &most);
+        assert_eq!((header.count, messages.len()), (32_767, 32_767));
     }
 
     #[test]
