@@ -112,7 +112,7 @@ pub(super) fn write(
     word
 }
 
-/// As [`write`], of a message that is encoded where it stays.
+/// As [`write()`], of a message that is encoded where it stays.
 ///
 /// # Panics
 /// If `buf` is not as long as the record.

@@ -133,7 +133,7 @@ impl<F: Framing> Arbiter<F> {
         true
     }
 
-    /// The packet of a [`Take::Beyond`] is applied: what is before it was passed over.
+    /// The packet of a [`Take::Beyond`](super::Take::Beyond) is applied: what is before it was passed over.
     pub fn accept_beyond(&mut self, first: u64, count: u16) {
         self.accept(first.saturating_add(u64::from(count)));
     }

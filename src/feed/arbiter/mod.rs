@@ -6,8 +6,8 @@
 //! of arrival. What is declared is either kept open, where there is a way to recover, or passed over; either way the
 //! channel is stale. Time is the `now` handed in.
 //!
-//! What one line alone says is taken with care: that another session has begun ([`claims`]), that this one is over
-//! ([`ending`]), that messages far ahead exist, or a few that the line itself does not stand by ([`Line::takes_back`]). What
+//! What one line alone says is taken with care: that another session has begun (`claims.rs`), that this one is over
+//! (`ending.rs`), that messages far ahead exist, or a few that the line itself does not stand by (`line.rs`). What
 //! comes in sequence passes without any of these questions.
 
 mod claims;
