@@ -33,6 +33,8 @@ enum Poll {
     PanicOnDrain,
     /// Never comes back, until the gate opens.
     Hang,
+    /// Always has something to do, in every phase, and owes nothing.
+    Busy,
 }
 
 impl Script {
@@ -72,9 +74,12 @@ impl Agent for Actor {
 
     fn poll(&mut self, _now: Nanos) -> Result<usize, Fatal> {
         self.poll_count.fetch_add(1, Ordering::Relaxed);
+        if self.script.poll == Poll::Busy {
+            return Ok(1);
+        }
         if self.phase == Phase::Running {
             match self.script.poll {
-                Poll::Idle | Poll::PanicOnDrain => {}
+                Poll::Idle | Poll::PanicOnDrain | Poll::Busy => {}
                 Poll::Die(fatal) => return Err(fatal),
                 Poll::Panic => panic!("on purpose, in {}", self.script.name),
                 Poll::Hang => {
@@ -191,6 +196,16 @@ fn a_drain_waits_for_the_slowest_agent() {
     let ending = stage.run(vec![one, two]);
     assert!(ending.is_drained);
     assert!(stage.poll_count.load(Ordering::Relaxed) >= 1_000);
+}
+
+#[test]
+fn who_is_always_busy_and_owes_nothing_does_not_hold_up_the_drain() {
+    let stage = Stage::new();
+    let one = stage.thread("one", &[Script { poll: Poll::Busy, ..Script::idle("feed") }]);
+    let two = stage.thread("two", &[Script { drain_cycle_count: 50, ..Script::idle("b") }]);
+    let ending = stage.run(vec![one, two]);
+    assert!(ending.is_drained);
+    assert_eq!(ending.exit_status(), 0);
 }
 
 #[test]

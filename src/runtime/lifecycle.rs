@@ -60,6 +60,22 @@ pub struct ThreadPulse {
     beat_ns: AtomicU64,
     /// The `now` since which every cycle found nothing to do and every agent drained; 0 if it is not so.
     quiet_since_ns: AtomicU64,
+    /// The same, whatever the cycles found to do.
+    drained_since_ns: AtomicU64,
+}
+
+/// Begins or ends a stretch of time that is kept as when it began, or 0.
+fn mark(since_ns: &AtomicU64, holds: bool, now: Nanos) {
+    match (holds, since_ns.load(Ordering::Relaxed)) {
+        (true, 0) => since_ns.store(now.0.max(1), Ordering::Relaxed),
+        (false, 1..) => since_ns.store(0, Ordering::Relaxed),
+        (true, _) | (false, 0) => {}
+    }
+}
+
+fn marked(since_ns: &AtomicU64) -> Option<Nanos> {
+    let since = since_ns.load(Ordering::Relaxed);
+    (since > 0).then_some(Nanos(since))
 }
 
 impl ThreadPulse {
@@ -69,14 +85,10 @@ impl ThreadPulse {
         self.beat_ns.store(now.0, Ordering::Relaxed);
     }
 
-    /// Whether the cycle at `now` found nothing to do and every agent drained.
-    pub(super) fn set_quiet(&self, is_quiet: bool, now: Nanos) {
-        let since = self.quiet_since_ns.load(Ordering::Relaxed);
-        match (is_quiet, since) {
-            (true, 0) => self.quiet_since_ns.store(now.0.max(1), Ordering::Relaxed),
-            (false, 1..) => self.quiet_since_ns.store(0, Ordering::Relaxed),
-            (true, _) | (false, 0) => {}
-        }
+    /// Whether the cycle at `now` found every agent drained, and whether it found nothing to do.
+    pub(super) fn set_drained(&self, is_drained: bool, is_idle: bool, now: Nanos) {
+        mark(&self.drained_since_ns, is_drained, now);
+        mark(&self.quiet_since_ns, is_drained && is_idle, now);
     }
 
     /// The `now` of its latest cycle; zero before the first.
@@ -86,8 +98,12 @@ impl ThreadPulse {
 
     /// Since when it is drained and quiet.
     pub fn quiet_since(&self) -> Option<Nanos> {
-        let since = self.quiet_since_ns.load(Ordering::Relaxed);
-        (since > 0).then_some(Nanos(since))
+        marked(&self.quiet_since_ns)
+    }
+
+    /// Since when it is drained, whatever it does besides: market data never ends by itself.
+    pub fn drained_since(&self) -> Option<Nanos> {
+        marked(&self.drained_since_ns)
     }
 }
 
@@ -97,7 +113,21 @@ impl ThreadPulse {
 /// must have been quiet for one common stretch of `stretch_ns`, in which each ran cycles to its end: whatever was sent
 /// before the stretch has been read in it, and would have ended the quiet of its reader.
 pub fn all_quiet(pulses: &[Arc<ThreadPulse>], stretch_ns: u64) -> bool {
-    let sinces = || pulses.iter().map(|pulse| pulse.quiet_since()).collect::<Option<Vec<Nanos>>>();
+    all_since(pulses, ThreadPulse::quiet_since, stretch_ns)
+}
+
+/// Whether no agent has owed anything for a common stretch of `stretch_ns`, although there was always something to do. To be
+/// long: in it, what was under way must have come to whoever owes something for it.
+pub fn all_drained(pulses: &[Arc<ThreadPulse>], stretch_ns: u64) -> bool {
+    all_since(pulses, ThreadPulse::drained_since, stretch_ns)
+}
+
+fn all_since(
+    pulses: &[Arc<ThreadPulse>],
+    since: fn(&ThreadPulse) -> Option<Nanos>,
+    stretch_ns: u64,
+) -> bool {
+    let sinces = || pulses.iter().map(|pulse| since(pulse)).collect::<Option<Vec<Nanos>>>();
     let Some(first) = sinces() else { return false };
     let Some(start) = first.iter().max().copied() else { return true };
     let has_cycled = |pulse: &Arc<ThreadPulse>| pulse.last_beat().since(start) >= stretch_ns;
@@ -129,7 +159,7 @@ mod tests {
         let pulses: Vec<Arc<ThreadPulse>> = (0..2).map(|_| Arc::default()).collect();
         let cycle = |thread: usize, is_quiet, now| {
             pulses[thread].beat(Nanos(now));
-            pulses[thread].set_quiet(is_quiet, Nanos(now));
+            pulses[thread].set_drained(true, is_quiet, Nanos(now));
         };
         cycle(0, true, 100);
         assert!(!all_quiet(&pulses, 10), "one thread was never quiet");
@@ -147,5 +177,26 @@ mod tests {
         cycle(0, true, 321);
         cycle(1, true, 321);
         assert!(all_quiet(&pulses, 10));
+    }
+
+    #[test]
+    fn who_is_busy_and_owes_nothing_is_drained() {
+        let pulses: Vec<Arc<ThreadPulse>> = (0..2).map(|_| Arc::default()).collect();
+        let cycle = |thread: usize, is_drained, now| {
+            pulses[thread].beat(Nanos(now));
+            pulses[thread].set_drained(is_drained, thread == 0, Nanos(now));
+        };
+        for now in [100, 150, 200] {
+            cycle(0, true, now);
+            cycle(1, true, now);
+        }
+        assert!(!all_quiet(&pulses, 10), "the second always has something to do");
+        assert!(all_drained(&pulses, 100));
+        assert!(!all_drained(&pulses, 101), "not for so long");
+        cycle(0, false, 210);
+        assert!(!all_drained(&pulses, 10), "one owes something again");
+        cycle(0, true, 220);
+        cycle(1, true, 229);
+        assert!(!all_drained(&pulses, 10), "the stretch starts anew");
     }
 }

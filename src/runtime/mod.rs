@@ -29,7 +29,7 @@ pub use duty::{AgentSlot, Death, DutyCycle, EVERY_MAX, TimeSource};
 pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
 pub use lanes::lanes_equal;
 pub use large::{ask_for_large_pages, table as large_table};
-pub use lifecycle::{Lifecycle, ThreadPulse, all_quiet};
+pub use lifecycle::{Lifecycle, ThreadPulse, all_drained, all_quiet};
 pub use prefetch::{prefetch, prefetch_row};
 pub use supervisor::{
     Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::runtime::cores::CoreSet;
 use crate::runtime::duty::Death;
-use crate::runtime::lifecycle::{Lifecycle, ThreadPulse, all_quiet};
+use crate::runtime::lifecycle::{Lifecycle, ThreadPulse, all_drained, all_quiet};
 use crate::runtime::thread::{
     self, Report, StartError, THREAD_NAME_BYTES_MAX, ThreadContext, ThreadSpec,
 };
@@ -30,6 +30,8 @@ pub const THREAD_COUNT_MAX: usize = 64;
 /// How long all threads must have been quiet together for the drain to be complete: many cycles of the slowest idle
 /// strategy's default.
 const QUIET_NS: u64 = 2_000_000;
+/// How long all agents must have owed nothing, where they never fall quiet: market data goes on whatever we do.
+const DRAINED_NS: u64 = 500_000_000;
 /// How long the supervisor waits for reports before it looks at signals and pulses.
 const TICK: Duration = Duration::from_millis(10);
 /// Each thread's stack: the hot path is shallow; what is locked into memory should be small.
@@ -403,7 +405,7 @@ impl Supervisor {
         let deadline = *self.drain_deadline.get_or_insert_with(|| now.plus(timeout_ns));
         let pulses: Vec<_> =
             self.threads.iter().filter(|t| !t.has_ended).map(|t| Arc::clone(&t.pulse)).collect();
-        if all_quiet(&pulses, QUIET_NS) {
+        if all_quiet(&pulses, QUIET_NS) || all_drained(&pulses, DRAINED_NS) {
             self.is_drained = true;
             self.lifecycle.advance(Phase::Stopping);
         } else if now >= deadline {

@@ -294,7 +294,7 @@ fn spin(
         context.pulse.beat(now);
         let work = duty.cycle(now)?;
         if phase == Phase::Draining {
-            context.pulse.set_quiet(work == 0 && duty.is_drained(), now);
+            context.pulse.set_drained(duty.is_drained(), work == 0, now);
         }
         if work > 0 {
             idler.reset();
