@@ -6,6 +6,7 @@
 //!
 //! This module must not decide anything about an order.
 
+mod changes;
 pub mod command;
 mod desk;
 mod http;

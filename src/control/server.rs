@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::control::changes::{Change, Changes};
 use crate::control::desk::{Desk, phase_name};
 use crate::control::http;
 use crate::control::liveness::Liveness;
@@ -23,6 +24,9 @@ use crate::telemetry::Registry;
 const PHASE_INTERVAL: Duration = Duration::from_millis(20);
 /// How often agents are looked at, unless the watchdog wants it more often.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often what is new is written into the log: troubles that come in thousands are a line a second.
+const CHANGES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the outside reaches the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +172,8 @@ async fn watch_over(desk: &Desk, stalled: &watch::Sender<Vec<&'static str>>, not
     let mut ticks = interval(PHASE_INTERVAL.min(between_looks));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut liveness = Liveness::new();
+    let mut changes = Changes::new();
+    let mut last_changes = Instant::now();
     let mut last_look = Instant::now();
     let mut told = Phase::Starting;
     loop {
@@ -186,6 +192,10 @@ async fn watch_over(desk: &Desk, stalled: &watch::Sender<Vec<&'static str>>, not
         }
         if phase == Phase::Stopping {
             return;
+        }
+        if last_changes.elapsed() >= CHANGES_INTERVAL {
+            last_changes = Instant::now();
+            changes.look(&desk.registry).iter().for_each(Change::log);
         }
         if phase > Phase::Starting && last_look.elapsed() >= between_looks {
             last_look = Instant::now();
