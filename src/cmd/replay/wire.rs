@@ -1,5 +1,6 @@
 //! A replay onto the wire: the datagrams of a recording for another process, on one line or two, whole or impaired.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cmd::replay::cut::{Before, OnlySymbols, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
+use crate::cmd::replay::frames;
 use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::values::Destinations;
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
@@ -36,6 +38,8 @@ pub struct WireReport {
     pub complete: bool,
     /// Time from the first datagram until after the last.
     pub elapsed_ns: u64,
+    /// Frames of the capture that hold no datagram, by why, as of a replay into books.
+    pub frames_skipped: BTreeMap<&'static str, u64>,
     /// Symbols that were asked for and that no message named.
     pub symbols_absent: Vec<String>,
     /// The latest a datagram came after it was due; 0 where none had a time.
@@ -232,6 +236,7 @@ pub fn replay(
     } else if player.handed_count() == 0 && is_over {
         complaints.push(format!("{}: no datagram to send in it", args.file.display()));
     }
+    frames::tell(recording.skipped(), args, &mut remarks, &mut complaints);
     seen.tell(args, is_over, &mut remarks, &mut complaints);
     if wire.too_long > 0 {
         complaints.push(format!(
@@ -245,6 +250,7 @@ pub fn replay(
         bytes: wire.bytes,
         complete: is_over && recording.defect().is_none(),
         elapsed_ns: clock.now().since(started),
+        frames_skipped: frames::by_reason(recording.skipped()),
         symbols_absent: seen.absent_names(),
         late_ns_max: player.late_ns_max(),
         lines: wire.lines.iter().map(line_report).collect(),
