@@ -18,6 +18,7 @@ use crate::feed::moldudp64::{self, Session};
 use crate::net::{Datagram, DatagramHandler, PacketSink, PacketSource, Player, Polled, Recording};
 use crate::runtime::Clock;
 use crate::sim::impair::{Impaired, Impairment};
+use crate::sim::prng::SplitMix;
 use crate::types::ChannelId;
 
 /// Datagrams sent between two looks at the clock and the signals.
@@ -292,12 +293,17 @@ fn lines(
 ) -> Result<Vec<(SocketAddrV4, Impaired<Outlet>)>, WireError> {
     let impairment = impairment(args);
     let addresses = [Some(to.a), to.b];
-    let seeds = args.seed..=args.seed.saturating_add(1);
-    let lines = addresses.into_iter().flatten().zip(seeds).map(|(address, seed)| {
+    let lines = addresses.into_iter().flatten().zip(0..).map(|(address, line)| {
         let outlet = Outlet::open(address, args.interface)?;
-        Ok((address, Impaired::new(outlet, impairment, seed)))
+        Ok((address, Impaired::new(outlet, impairment, line_seed(args.seed, line))))
     });
     lines.collect()
+}
+
+/// The seed of a line: of neighbouring seeds no line has the fate of another.
+const fn line_seed(seed: u64, line: u64) -> u64 {
+    let of_all = SplitMix::new(seed).next_u64();
+    SplitMix::new(of_all.wrapping_add(line)).next_u64()
 }
 
 /// Which destination of the recording is which line of its one session.
@@ -318,4 +324,19 @@ fn routes(recording: &AnyRecording) -> Result<Vec<(SocketAddrV4, u8)>, WireError
         }
     }
     Ok(flows.iter().copied().zip(0..=u8::MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_neighbouring_seeds_have_seeds_of_their_own() {
+        let some = [0, 1, 2, 3, 9, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+        let seeds: BTreeSet<u64> =
+            some.iter().flat_map(|&seed| [line_seed(seed, 0), line_seed(seed, 1)]).collect();
+        assert_eq!(seeds.len(), 2 * some.len());
+    }
 }
