@@ -4,7 +4,6 @@
 #[path = "support/itch.rs"]
 mod itch;
 #[path = "support/random.rs"]
-#[allow(dead_code, reason = "each test uses a part of it")]
 mod random;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
