@@ -592,6 +592,24 @@ fn impaired_lines_lose_what_they_say_and_not_the_same() {
 }
 
 #[test]
+fn lines_of_neighbouring_seeds_have_their_own_fate_up_to_the_last_seed() {
+    let folder = Folder::new();
+    let (bytes, _) = small_capture(200);
+    let path = folder.file("small.pcap", &bytes);
+    let ((a, to_a), (b, to_b)) = (listener(), listener());
+    let to = format!("udp://{to_a},udp://{to_b}");
+    let mut fates = BTreeSet::new();
+    let last = [u64::MAX - 1, u64::MAX].map(|seed| seed.to_string());
+    for seed in ["1", "2", &last[0], &last[1]] {
+        let common = [path.to_str().unwrap(), "--to", &to, "--seed", seed, "--loss", "20"];
+        assert!(postern(&common).status.success());
+        fates.extend([received(&a), received(&b)]);
+    }
+    assert_eq!(fates.len(), 8);
+    assert!(fates.iter().all(|got| got.len() > 80), "each line is sent");
+}
+
+#[test]
 fn an_interrupt_ends_a_replay_with_the_report_so_far() {
     let folder = Folder::new();
     let path = folder.file("day.itch", &binary_file(&messages(DAY)));

@@ -3,25 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter};
 use std::net::SocketAddrV4;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{self, AtomicBool};
 use std::sync::{Arc, OnceLock};
 
 use crate::cmd::replay::cut::{Before, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
+use crate::cmd::replay::frames;
 use crate::cmd::replay::protocol::{Choice, Found};
-use crate::cmd::replay::report::{BookLine, LEVELS_FULL, ReplayReport, SYMBOLS_FULL, reason};
+use crate::cmd::replay::report::{
+    BAD_MESSAGE, BookLine, GAP, LEVELS_FULL, ReplayReport, SYMBOLS_FULL, reason,
+};
 use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::stopwatch::{Measured, Stopwatch};
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
 use crate::cmd::whole_file::WholeFile;
-use crate::feed::arbiter::Join;
+use crate::feed::arbiter::{Arbiter, Join, Ordering};
 use crate::feed::book::{Best, BooksConfig};
-use crate::feed::channel::{ChannelCounts, ChannelSettings};
+use crate::feed::channel::{ChannelCounts, ChannelSettings, QUEUED_MESSAGES_AT_ONCE};
 use crate::feed::faults::MisfitCounts;
 use crate::feed::iex::tp::StreamId;
 use crate::feed::iex::{self, Feed, IexChannel, IexSettings};
 use crate::feed::moldudp64::{self, Session};
-use crate::feed::{ChannelConfig, FeedAgent, FeedConfig, InstrumentConfig};
+use crate::feed::packet::Framing;
+use crate::feed::recovery::RecoverySettings;
+use crate::feed::{ChannelConfig, ChannelRecovery, FeedAgent, FeedConfig, InstrumentConfig};
 use crate::net::capture::Capture;
 use crate::net::{PacketSource, Player, Recording};
 use crate::ring::{Backing, RingConfig, ring};
@@ -44,12 +49,23 @@ pub struct Outcome {
     pub totals: ChannelCounts,
     /// What did not fit the books, by why.
     pub misfits: MisfitCounts,
+    /// What never came.
+    pub lost: Lost,
     /// What its datagrams and its messages are.
     pub protocol: (&'static str, &'static str),
     /// What is worth to be told and is no fault.
     pub remarks: Vec<String>,
     /// What went wrong on the way.
     pub complaints: Vec<String>,
+}
+
+/// Messages that the recording does not have, though it has later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Gaps in the sequence that nothing filled.
+    pub gaps: u64,
+    /// Messages missing in them.
+    pub messages: u64,
 }
 
 /// Plays what was chosen of `recording` through a feed agent until its end or until `is_stopped`, and writes latencies to `hlog`.
@@ -64,7 +80,7 @@ pub fn replay(
     let mut complaints = Vec::new();
     let protocol = match choice {
         Choice::Itch(_) => ("MoldUDP64", "ITCH 5.0"),
-        Choice::Iex(_) => ("IEX-TP of DEEP 1.0 or TOPS 1.6", "of either"),
+        Choice::Iex(_) => ("IEX-TP of DEEP 1.0 or TOPS 1.6", "of DEEP 1.0 or TOPS 1.6"),
     };
     let plan = Plan::of(&recording, &choice, args);
     let config = plan.config(args);
@@ -83,12 +99,13 @@ pub fn replay(
     let (out, _strategies) = stream(64, 128);
     let registry = Registry::new();
     let cell = Arc::new(OnceLock::new());
-    let mut agent = FeedAgent::new(&config, source, out, feed_risk, &registry, clock, cell);
+    let agent = FeedAgent::new(&config, source, out, feed_risk, &registry, clock, cell);
+    let mut agent = agent.with_recovery(config.channels.iter().map(|_| waiting()).collect());
 
     let progress = Progress::begin();
     let started = clock.now();
     let mut now = started;
-    while !is_stopped.load(Ordering::Relaxed) {
+    while !is_stopped.load(atomic::Ordering::Relaxed) {
         let work = agent.poll(now);
         if work.is_err() || agent.is_over() {
             break;
@@ -101,6 +118,11 @@ pub fn replay(
             wait_until(due, clock);
         }
         now = clock.now();
+    }
+    if agent.is_over() {
+        // Nothing comes any more: what waits behind a hole is taken, and the hole is a gap. This only fails where a source
+        // does, and one that is over does not.
+        let _ = agent.poll(Nanos(u64::MAX));
     }
     let elapsed_ns = clock.now().since(started);
     progress.end();
@@ -115,15 +137,16 @@ pub fn replay(
     let recording = seen.inner();
     if let Some(defect) = recording.defect() {
         complaints.push(format!("{defect}; what comes before it was replayed"));
-    } else if played.handed_count() == 0 && !is_stopped.load(Ordering::Relaxed) {
+    } else if played.handed_count() == 0 && !is_stopped.load(atomic::Ordering::Relaxed) {
         complaints.push(format!("{}: no UDP datagram to replay in it", args.file.display()));
     }
     let complete = recording.defect().is_none() && agent.is_over();
     let mut remarks = Vec::new();
+    frames::tell(recording.skipped(), args, &mut remarks, &mut complaints);
     seen.tell(args, agent.is_over(), &mut remarks, &mut complaints);
     let (report, totals) = report(&agent, complete, elapsed_ns);
-    let misfits = misfits(&agent);
-    Outcome { report, totals, misfits, protocol, remarks, complaints }
+    let (misfits, lost) = (misfits(&agent), lost(&agent));
+    Outcome { report, totals, misfits, lost, protocol, remarks, complaints }
 }
 
 /// Writes what a stopwatch took: all of it, or the file stays what it was.
@@ -274,6 +297,30 @@ fn settings(args: &ReplayArgs, bytes: u64) -> ChannelSettings {
     }
 }
 
+/// Messages that are kept until those before them come. As many as a channel applies at once, so that what is kept is never
+/// left for a later turn, whose moment would depend on the machine.
+const REORDER_MESSAGES: u32 = QUEUED_MESSAGES_AT_ONCE;
+const _: () = assert!(REORDER_MESSAGES.is_power_of_two(), "there is room for no more");
+
+/// A channel that waits for packets out of order by what comes behind them alone, never by the clock, so that the same recording
+/// always gives the same books. Messages are counted and not packets: timed, each is handed on alone.
+fn waiting() -> ChannelRecovery {
+    ChannelRecovery {
+        ordering: Ordering {
+            // What was recorded of both lines comes as one, in the order in which it came.
+            lines: 1,
+            packets_max: u32::MAX,
+            // Over only at the end of all time, which a recording comes to when it is over.
+            wait_ns: u64::MAX / 2,
+            line_wait_ns: 0,
+            messages_max: usize::try_from(REORDER_MESSAGES).unwrap_or(usize::MAX),
+            confirm_packets: 0,
+        },
+        settings: RecoverySettings::default(),
+        link: None,
+    }
+}
+
 /// Price levels of one side of a book of DEEP there is room for, 16 bytes each.
 const IEX_LEVELS_MAX: usize = 1_024;
 
@@ -300,18 +347,20 @@ fn report(
     elapsed_ns: u64,
 ) -> (ReplayReport, ChannelCounts) {
     let mut totals = ChannelCounts::default();
-    let mut gaps = 0;
+    let (mut gaps, mut late_sessions) = (0, 0);
     let mut books = BTreeMap::new();
     let mut symbols_without_book = 0;
     for (_, channel) in agent.channels() {
         add_counts(&mut totals, channel.counts());
         gaps += channel.arbiter().counts().gaps;
+        late_sessions += channel.arbiter().counts().late_sessions;
+        let broken = broken(channel.arbiter());
         let all = channel.books();
         for index in all.indices() {
             let line = line(all.best(index), all.order_count(index));
-            let why = channel.faults().of(index).map(reason);
-            let stale_reason = why.filter(|_| all.is_stale(index));
-            let line = BookLine { stale: all.is_stale(index), stale_reason, ..line };
+            let own = channel.faults().of(index).map(reason).filter(|_| all.is_stale(index));
+            let stale = all.is_stale(index) || broken.is_some();
+            let line = BookLine { stale, stale_reason: own.or(broken), ..line };
             add_book(&mut books, all.symbol(index), line);
         }
         for &symbol in channel.faults().without_book() {
@@ -324,12 +373,18 @@ fn report(
     for (_, channel) in agent.iex_channels() {
         add_iex_counts(&mut totals, channel);
         gaps += channel.arbiter().counts().gaps;
+        late_sessions += channel.arbiter().counts().late_sessions;
+        let broken = broken(channel.arbiter());
         let all = channel.books();
         for index in all.indices() {
             let levels = u32::try_from(all.level_count(index)).unwrap_or(u32::MAX);
-            let stale = all.is_stale(index);
-            let stale_reason = stale.then_some(LEVELS_FULL);
-            let line = BookLine { stale, stale_reason, ..line(all.best(index), levels) };
+            let own = all.is_stale(index).then_some(LEVELS_FULL);
+            let stale_reason = own.or(broken);
+            let line = BookLine {
+                stale: stale_reason.is_some(),
+                stale_reason,
+                ..line(all.best(index), levels)
+            };
             add_book(&mut books, all.symbol(index), line);
         }
         symbols_without_book += all.counts().books_full;
@@ -338,21 +393,41 @@ fn report(
     totals.packets = agent.source().source().handed_count();
     let by_letter = (0..=u8::MAX).map(char::from).zip(totals.by_type);
     let messages_by_type = by_letter.filter(|&(_, count)| count > 0).collect();
+    let seen = agent.source().source().recording().inner().inner();
     let report = ReplayReport {
         packets: totals.packets,
         messages: totals.messages,
         messages_by_type,
         gaps,
+        late_sessions,
         errors: totals.packet_errors + totals.message_errors + totals.misfits,
         complete,
         elapsed_ns,
-        symbols_absent: agent.source().source().recording().inner().inner().absent_names(),
+        frames_skipped: frames::by_reason(seen.inner().skipped()),
+        symbols_absent: seen.absent_names(),
         stale_books: books.values().map(|book| u64::from(is_stale(book))).sum(),
         symbols_without_book,
         books,
         digest: format!("{:016x}", agent.digest()),
     };
     (report, totals)
+}
+
+/// Why no book of a channel can be relied on, in the session it ended with.
+fn broken<F: Framing>(arbiter: &Arbiter<F>) -> Option<&'static str> {
+    let counts = arbiter.counts();
+    let why = if counts.gaps > counts.recovered { GAP } else { BAD_MESSAGE };
+    arbiter.is_broken().then_some(why)
+}
+
+/// What all channels lost for good.
+fn lost(agent: &FeedAgent<Source, MemoryPublication>) -> Lost {
+    let itch = agent.channels().map(|(_, channel)| channel.arbiter().counts());
+    let iex = agent.iex_channels().map(|(_, channel)| channel.arbiter().counts());
+    itch.chain(iex).fold(Lost::default(), |lost, counts| Lost {
+        gaps: lost.gaps + counts.gaps.saturating_sub(counts.recovered),
+        messages: lost.messages.saturating_add(counts.missing),
+    })
 }
 
 /// Whether there is a book, and it may differ from the exchange's.

@@ -16,7 +16,7 @@ use flate2::read::MultiGzDecoder;
 use crate::feed::capture::{FILE_DESTINATION, FILE_SESSION};
 use crate::feed::itch50::LENGTHS;
 use crate::feed::moldudp64::{HEADER_BYTES, Header};
-use crate::net::capture::{Capture, CaptureError, CaptureErrorKind};
+use crate::net::capture::{Capture, CaptureError, CaptureErrorKind, Skipped};
 use crate::net::{CaptureRecording, Recorded, Recording};
 
 /// Bytes read at once.
@@ -77,6 +77,14 @@ impl AnyRecording {
         match self {
             AnyRecording::Capture(recording) => recording.capture().defect(),
             AnyRecording::File(file) => file.defect.as_ref(),
+        }
+    }
+
+    /// Frames of it that are no datagrams, by why.
+    pub fn skipped(&self) -> Skipped {
+        match self {
+            AnyRecording::Capture(recording) => recording.capture().skipped(),
+            AnyRecording::File(_) => Skipped::default(),
         }
     }
 }

@@ -12,8 +12,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 mod books;
+mod complaints;
 mod cut;
 mod file;
+mod frames;
 mod protocol;
 mod report;
 mod seen;
@@ -60,8 +62,9 @@ The file is pcap or pcapng (IPv4, UDP; ITCH 5.0 over MoldUDP64, or DEEP 1.0 or T
 session, or stream of IEX, are taken as lines of one channel. IEX tells of price levels and not of orders: `orders` of a
 book is then the number of its levels; times of day do not go with it. Each datagram's time is computed from the start, so a paced replay does not drift and bursts stay bursts. Ctrl-C
 ends a replay with the report so far, and the exit status 130. Symbols that no message names are told, and are
-`symbols_absent` in the JSON. The exit status is 1 if a part of the file could not be read, or none of the symbols is in it;
-`complete` is false in the JSON if it breaks off.")]
+`symbols_absent` in the JSON. Packets out of order are put in order as far as 1,024 messages go; what is missing beyond that is a
+gap, after which the books are stale. The exit status is 1 if a part of the file could not be read or was left out, messages
+were lost, a book is stale, or none of the symbols is in it; `complete` is false in the JSON if it breaks off.")]
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
@@ -197,19 +200,8 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
             let choice = protocol::choose(&recording, args)?;
             let hlog = args.hlog.as_deref().map(begin).transpose()?;
             let mut outcome = books::replay(recording, choice, args, is_stopped, hlog);
-            let totals = &outcome.totals;
-            if totals.packet_errors + totals.message_errors > 0 {
-                outcome.complaints.push(format!(
-                    "{}: {} datagrams are not {} and {} messages are not {}",
-                    args.file.display(),
-                    totals.packet_errors,
-                    outcome.protocol.0,
-                    totals.message_errors,
-                    outcome.protocol.1
-                ));
-            }
-            let misfits = misfit_complaints(&outcome, args);
-            outcome.complaints.extend(misfits);
+            let misfit = complaints::of(&outcome, args);
+            outcome.complaints.extend(misfit);
             let printed = match args.output {
                 Output::Json => report::print_json(&outcome.report),
                 Output::Text => report::print_text(&outcome.report),
@@ -222,39 +214,6 @@ fn play(args: &ReplayArgs, is_stopped: &AtomicBool) -> Result<Vec<String>, Strin
         complaints.push(format!("standard output: {error}"));
     }
     Ok(complaints)
-}
-
-/// What to say of books that are not the exchange's.
-fn misfit_complaints(outcome: &books::Outcome, args: &ReplayArgs) -> Vec<String> {
-    let file = args.file.display();
-    let mut complaints = Vec::new();
-    let mut say = |count: u64, what: String| {
-        if count > 0 {
-            complaints.push(format!("{file}: {count} {what}"));
-        }
-    };
-    let (misfits, report) = (&outcome.misfits, &outcome.report);
-    say(
-        misfits.orders_full,
-        format!("orders had no room: their books are stale (--orders-max {})", args.orders_max),
-    );
-    say(
-        misfits.books_full,
-        format!(
-            "messages are about securities that had no room for a book (--symbols-max {})",
-            args.symbols_max
-        ),
-    );
-    say(misfits.levels_full, "price levels had no room: their books are stale".to_owned());
-    let room = misfits.orders_full + misfits.books_full + misfits.levels_full;
-    say(
-        outcome.totals.misfits.saturating_sub(room),
-        "messages did not fit their books, which are not the exchange's: they are about orders from before the \
-         recording, or that had no room"
-            .to_owned(),
-    );
-    say(report.stale_books, "books are stale; --output json says which, and why".to_owned());
-    complaints
 }
 
 fn begin(path: &Path) -> Result<WholeFile, String> {

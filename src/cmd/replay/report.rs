@@ -25,7 +25,8 @@ pub struct BookLine {
     /// Whether it may differ from the exchange's.
     pub stale: bool,
     /// What made it stale: `orders_full`, `levels_full` or `symbols_full` for want of room; `unknown_order`,
-    /// `duplicate_order`, `excess_shares`, `zero_shares` or `wrong_security` for a message that did not fit.
+    /// `duplicate_order`, `excess_shares`, `zero_shares` or `wrong_security` for a message that did not fit; `gap` or `bad_message`
+    /// for one of its channel that was lost or malformed.
     pub stale_reason: Option<&'static str>,
 }
 
@@ -48,6 +49,11 @@ pub(super) const SYMBOLS_FULL: &str = "symbols_full";
 /// That of a book with more levels than there is room for (IEX), or more shares at a price (ITCH).
 pub(super) const LEVELS_FULL: &str = "levels_full";
 
+/// That of all books of a channel that lost messages.
+pub(super) const GAP: &str = "gap";
+/// That of all books of a channel with a message that is malformed.
+pub(super) const BAD_MESSAGE: &str = "bad_message";
+
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
@@ -57,14 +63,20 @@ pub struct ReplayReport {
     pub messages: u64,
     /// Well-formed messages by letter.
     pub messages_by_type: BTreeMap<char, u64>,
-    /// Gaps in the sequence.
+    /// Gaps in the sequence; packets out of order are none.
     pub gaps: u64,
+    /// Datagrams left out, since they are of a session that another had followed.
+    pub late_sessions: u64,
     /// Datagrams and messages refused, and messages that did not fit their book.
     pub errors: u64,
     /// Whether the file was read to its end; if not, all of the above counts what comes before the place it breaks at.
     pub complete: bool,
     /// Time from the first datagram handed out until the last one was applied.
     pub elapsed_ns: u64,
+    /// Frames of a capture that hold no datagram, by why, where there are any: `cut`, `fragments` of datagrams,
+    /// contradictory `lengths`, and `flows` beyond as many destinations as are read; `not_ipv4`, `not_udp`, and other
+    /// `links`.
+    pub frames_skipped: BTreeMap<&'static str, u64>,
     /// Symbols that were asked for and that no message named.
     pub symbols_absent: Vec<String>,
     /// Books that may differ from the exchange's.

@@ -1,5 +1,6 @@
 //! A replay onto the wire: the datagrams of a recording for another process, on one line or two, whole or impaired.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cmd::replay::cut::{Before, OnlySymbols, Rounds, Window};
 use crate::cmd::replay::file::AnyRecording;
+use crate::cmd::replay::frames;
 use crate::cmd::replay::seen::Seen;
 use crate::cmd::replay::values::Destinations;
 use crate::cmd::replay::{Progress, ReplayArgs, wait_until};
@@ -16,6 +18,7 @@ use crate::feed::moldudp64::{self, Session};
 use crate::net::{Datagram, DatagramHandler, PacketSink, PacketSource, Player, Polled, Recording};
 use crate::runtime::Clock;
 use crate::sim::impair::{Impaired, Impairment};
+use crate::sim::prng::SplitMix;
 use crate::types::ChannelId;
 
 /// Datagrams sent between two looks at the clock and the signals.
@@ -36,6 +39,8 @@ pub struct WireReport {
     pub complete: bool,
     /// Time from the first datagram until after the last.
     pub elapsed_ns: u64,
+    /// Frames of the capture that hold no datagram, by why, as of a replay into books.
+    pub frames_skipped: BTreeMap<&'static str, u64>,
     /// Symbols that were asked for and that no message named.
     pub symbols_absent: Vec<String>,
     /// The latest a datagram came after it was due; 0 where none had a time.
@@ -232,6 +237,7 @@ pub fn replay(
     } else if player.handed_count() == 0 && is_over {
         complaints.push(format!("{}: no datagram to send in it", args.file.display()));
     }
+    frames::tell(recording.skipped(), args, &mut remarks, &mut complaints);
     seen.tell(args, is_over, &mut remarks, &mut complaints);
     if wire.too_long > 0 {
         complaints.push(format!(
@@ -245,6 +251,7 @@ pub fn replay(
         bytes: wire.bytes,
         complete: is_over && recording.defect().is_none(),
         elapsed_ns: clock.now().since(started),
+        frames_skipped: frames::by_reason(recording.skipped()),
         symbols_absent: seen.absent_names(),
         late_ns_max: player.late_ns_max(),
         lines: wire.lines.iter().map(line_report).collect(),
@@ -286,12 +293,17 @@ fn lines(
 ) -> Result<Vec<(SocketAddrV4, Impaired<Outlet>)>, WireError> {
     let impairment = impairment(args);
     let addresses = [Some(to.a), to.b];
-    let seeds = args.seed..=args.seed.saturating_add(1);
-    let lines = addresses.into_iter().flatten().zip(seeds).map(|(address, seed)| {
+    let lines = addresses.into_iter().flatten().zip(0..).map(|(address, line)| {
         let outlet = Outlet::open(address, args.interface)?;
-        Ok((address, Impaired::new(outlet, impairment, seed)))
+        Ok((address, Impaired::new(outlet, impairment, line_seed(args.seed, line))))
     });
     lines.collect()
+}
+
+/// The seed of a line: of neighbouring seeds no line has the fate of another.
+const fn line_seed(seed: u64, line: u64) -> u64 {
+    let of_all = SplitMix::new(seed).next_u64();
+    SplitMix::new(of_all.wrapping_add(line)).next_u64()
 }
 
 /// Which destination of the recording is which line of its one session.
@@ -312,4 +324,19 @@ fn routes(recording: &AnyRecording) -> Result<Vec<(SocketAddrV4, u8)>, WireError
         }
     }
     Ok(flows.iter().copied().zip(0..=u8::MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_neighbouring_seeds_have_seeds_of_their_own() {
+        let some = [0, 1, 2, 3, 9, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+        let seeds: BTreeSet<u64> =
+            some.iter().flat_map(|&seed| [line_seed(seed, 0), line_seed(seed, 1)]).collect();
+        assert_eq!(seeds.len(), 2 * some.len());
+    }
 }
