@@ -13,7 +13,7 @@ use postern::net::{KernelUdpSink, PacketSink, UdpSinkConfig};
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
 use postern::types::{Side, Symbol};
 use serde_json::Value;
-use support::wait_for;
+use support::{now, wait_for};
 
 fn ask(setup: &Setup, symbol: &str, more: &[&str]) -> std::process::Command {
     let mut command = command(&["book", symbol, "--config"]);
@@ -86,17 +86,20 @@ impl Market {
         });
         assert!(is_sent);
         self.sink.flush().expect("sent");
-        self.next += u64::from(count);
     }
 
-    /// Publishes a message at so many nanoseconds of the day, and waits until the daemon took it.
+    /// Publishes a message at so many nanoseconds of the day, again and again until the daemon took it: a datagram may be lost
+    /// on a busy machine.
     fn tell(&mut self, daemon: &Daemon, stamp: u64, message: &ItchMessage) {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let length = message.encode(stamp, &mut bytes);
         let prefix = u16::try_from(length).expect("short").to_be_bytes();
-        self.send(1, &[&prefix, &bytes[..length]].concat());
-        let taken = self.next - 1;
-        wait_for("message taken", || (daemon.counter("feed_message_count") == taken).then_some(()));
+        let payload = [&prefix, &bytes[..length]].concat();
+        wait_for("message taken", || {
+            self.send(1, &payload);
+            (daemon.counter("feed_message_count") == self.next).then_some(())
+        });
+        self.next += 1;
     }
 
     /// The best bid's quantity, when the book changed last in nanoseconds, and the `RptSeq` it goes up to.
@@ -104,9 +107,12 @@ impl Market {
         let mut asked = ask(setup, "ALFA", &["--output", "json"]);
         let child = asked.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("it starts");
+        let mut next_heartbeat = now();
         wait_for("a book", || {
-            // The market's heartbeats.
-            self.send(0, &[]);
+            if now() >= next_heartbeat {
+                next_heartbeat = now().plus(100_000_000);
+                self.send(0, &[]);
+            }
             child.try_wait().expect("it can be asked")
         });
         let json = child.wait_with_output().expect("an end");
