@@ -11,6 +11,7 @@ use std::process::{Output, Stdio};
 use daemon::{Daemon, Options, Setup, World, command};
 use postern::net::{KernelUdpSink, PacketSink, UdpSinkConfig};
 use postern::sim::itch_out::{ItchMessage, MESSAGE_BYTES_MAX};
+use postern::transport::{AeronConfig, Client, DriverMode};
 use postern::types::{Side, Symbol};
 use serde_json::Value;
 use support::{now, wait_for};
@@ -126,6 +127,23 @@ impl Market {
     }
 }
 
+/// Lets the daemon write some snapshots for a reader that goes without having read them.
+fn leave_unread(setup: &Setup, daemon: &Daemon) {
+    let config = AeronConfig {
+        mode: DriverMode::External,
+        driver_timeout_ms: 10_000,
+        ..AeronConfig::in_directory(&setup.aeron)
+    };
+    let mut client = Client::connect(&config).expect("the daemon's driver");
+    let stream = client.add_subscription("aeron:ipc", 1003).expect("subscribed");
+    let before = daemon.counter("feed_snapshot_count");
+    wait_for("snapshots that nobody reads", || {
+        client.service(now()).expect("it is up");
+        (daemon.counter("feed_snapshot_count") > before + 3).then_some(())
+    });
+    drop(stream);
+}
+
 /// What the daemon wrote after the last reader left is not taken for the book of now.
 #[test]
 fn a_book_that_changed_while_nobody_read_is_shown_as_it_is_now() {
@@ -141,6 +159,7 @@ fn a_book_that_changed_while_nobody_read_is_shown_as_it_is_now() {
     market.tell(&daemon, 1, &directory);
     let mut shown: Vec<(u64, u64, u64)> = Vec::new();
     for round in 1..=8_u64 {
+        leave_unread(&setup, &daemon);
         let (side, shares, price) = (Side::Buy, 100, 1_000_000);
         let add = ItchMessage::Add { locate, reference: round, side, shares, stock, price };
         market.tell(&daemon, 1_000 * round, &add);
