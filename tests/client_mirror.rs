@@ -433,6 +433,73 @@ fn snapshots_of_a_gateway_that_is_gone_are_passed_over() {
     assert!(mirror.book(InstrumentId(1)).is_none(), "a change of a book that is not known");
 }
 
+/// Shared memory first brings a new reader what was written after the last one left, on each stream.
+#[test]
+fn a_snapshot_older_than_the_changes_that_are_kept_is_not_believed() {
+    let mut naive = Naive::new(1);
+    naive.status(1, BookState::Current);
+    naive.change(1, Side::Buy, 5, Some((10, 1))).expect("new");
+    let left_over = naive.snapshot(1);
+    naive.change(1, Side::Buy, 4, Some((10, 1))).expect("nobody reads it");
+    let first = naive.change(1, Side::Buy, 3, Some((10, 1))).expect("new");
+    for snapshot_is_first in [false, true] {
+        let mut mirror = BookMirror::new();
+        if snapshot_is_first {
+            left_over.iter().for_each(|message| mirror.on_snapshot(&(*message).into()));
+            assert_eq!(mirror.known(InstrumentId(1)), Some(2), "nothing says that it is old");
+        }
+        mirror.on_message(1, &first);
+        assert_eq!(mirror.book(InstrumentId(1)), None, "a hole");
+        for _ in 0..2 {
+            left_over.iter().for_each(|message| mirror.on_snapshot(&(*message).into()));
+            assert_eq!(mirror.book(InstrumentId(1)), None, "older than what is kept");
+        }
+        naive.snapshot(1).into_iter().for_each(|message| mirror.on_snapshot(&message.into()));
+        assert_is(&mirror, 1, BookState::Current, &naive.books[&1].1);
+    }
+}
+
+/// While nobody reads the changes, books move under the same `RptSeq`; who comes is told all anew.
+#[test]
+fn what_is_left_over_on_both_streams_never_outlives_the_book_told_anew() {
+    let id = InstrumentId(1);
+    let mut naive = Naive::new(1);
+    let mut changes = vec![naive.status(1, BookState::Current)];
+    changes.extend(naive.change(1, Side::Buy, 5, Some((10, 1))));
+    let left_over = naive.snapshot(1);
+    // The book moved, and nobody was told.
+    let moved: Ladder = [(6, (20, 2))].into();
+    naive.books.insert(1, (BookState::Current, [moved, Ladder::new()]));
+    let fresh = naive.snapshot(1);
+    changes.push(naive.trade());
+    let anew = changes.len();
+    changes.push(naive.status(1, BookState::Current));
+    changes.extend(naive.change(1, Side::Buy, 6, Some((20, 2))));
+    changes.push(naive.trade());
+    // Wherever the snapshots come among the changes, and wherever the reader comes in.
+    for begin in 0..=anew {
+        for old_at in begin..=changes.len() {
+            for fresh_at in old_at..=changes.len() {
+                let mut mirror = BookMirror::new();
+                for at in begin..=changes.len() {
+                    for (snapshot, place) in [(&left_over, old_at), (&fresh, fresh_at)] {
+                        if place == at {
+                            snapshot.iter().for_each(|m| mirror.on_snapshot(&(*m).into()));
+                        }
+                    }
+                    if let Some(message) = changes.get(at) {
+                        mirror.on_message(1, message);
+                    }
+                    let is_old = mirror.book(id).and_then(|book| book.best(Side::Buy));
+                    let is_old = is_old.is_some_and(|level| level.price == Price::from_units(5));
+                    assert!(!(is_old && at >= anew), "{begin} {old_at} {fresh_at} {at}");
+                }
+                assert_is(&mirror, 1, BookState::Current, &naive.books[&1].1);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_change_that_fits_no_book_makes_it_unknown_until_a_snapshot_beyond_it() {
     let mut naive = Naive::new(1);

@@ -43,6 +43,33 @@ impl Day {
         Day { channel: Channel::new(&settings, symbols), sequence: 1 }
     }
 
+    /// The same with a snapshot server that never seems to be late.
+    fn recovering(self) -> Day {
+        let login = Login {
+            user: *b"USER  ",
+            password: *b"PASSWORD  ",
+            session: *b"          ",
+            sequence: 1,
+        };
+        let snapshot = SnapshotSettings {
+            login,
+            answer_ns: 1 << 40,
+            silence_ns: 1 << 40,
+            retry_ns: 1,
+            retry_ns_max: 1,
+        };
+        let recovery = RecoverySettings { rerequest: None, snapshot: Some(snapshot) };
+        let ordering = Ordering {
+            lines: 1,
+            packets_max: 4,
+            wait_ns: 0,
+            line_wait_ns: 0,
+            messages_max: 64,
+            ..Ordering::OFF
+        };
+        Day { channel: self.channel.with_recovery(ordering, &recovery), ..self }
+    }
+
     fn take(&mut self, message: Vec<u8>) -> &mut Day {
         let packet = itch::packet(SESSION, self.sequence, &[message]);
         self.channel.on_datagram(&packet, Nanos(self.sequence), &mut NoSink);
@@ -498,26 +525,7 @@ fn glimpse(messages: &[Vec<u8>], sequence: u64) -> Canned {
 
 #[test]
 fn a_snapshot_brings_the_statuses_it_tells_and_no_others() {
-    let login =
-        Login { user: *b"USER  ", password: *b"PASSWORD  ", session: *b"          ", sequence: 1 };
-    let snapshot = SnapshotSettings {
-        login,
-        answer_ns: 1 << 40,
-        silence_ns: 1 << 40,
-        retry_ns: 1,
-        retry_ns_max: 1,
-    };
-    let recovery = RecoverySettings { rerequest: None, snapshot: Some(snapshot) };
-    let ordering = Ordering {
-        lines: 1,
-        packets_max: 4,
-        wait_ns: 0,
-        line_wait_ns: 0,
-        messages_max: 64,
-        ..Ordering::OFF
-    };
-    let Day { channel, sequence } = Day::new();
-    let mut day = Day { channel: channel.with_recovery(ordering, &recovery), sequence };
+    let mut day = Day::new().recovering();
     day.take(itch::system(b'O'));
     for locate in [1, 2] {
         day.take(itch::directory(locate, name(locate), 100, b'N', b'N'));
@@ -552,6 +560,64 @@ fn a_snapshot_brings_the_statuses_it_tells_and_no_others() {
     assert_eq!(market.sales(FIRST).volume, 0, "what was before is not whole");
     assert_eq!(market.sales(BookIndex(1)).volume, 20, "what comes after the snapshot counts");
     assert_eq!(day.channel.books().order_count_total(), 1);
+}
+
+/// A channel with room for four orders that lost something and is told so by a snapshot.
+fn told_by_snapshot(orders: &[Vec<u8>]) -> Day {
+    let books =
+        BooksConfig { orders_max: 4, levels_max: 2, books_max: 2, follow_all_symbols: true };
+    let mut day = Day::with(books, &[]).recovering();
+    day.take(itch::directory(1, name(1), 100, b'N', b'N'));
+    day.sequence += 3;
+    day.take(itch::trade(1, "AAA", 20, 100, 8));
+    let mut told: Vec<_> =
+        [1, 2].map(|locate| itch::directory(locate, name(locate), 100, b'N', b'N')).to_vec();
+    told.extend_from_slice(orders);
+    let mut link = glimpse(&told, day.sequence - 1);
+    for step in 0..1_000 {
+        day.channel.recover(&mut link, Nanos(1_000 + step), &mut NoSink);
+    }
+    day
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_itself_is_none() {
+    let add = |number| itch::add(1, "AAA", number, b'B', 100, 10);
+    let misfits = [
+        vec![add(1), add(1)],
+        vec![add(1), itch::deleted(1, 2)],
+        vec![add(1), itch::executed(1, 1, 101, 1)],
+        vec![add(1), itch::executed(1, 1, 0, 1)],
+        vec![add(1), itch::deleted(2, 1)],
+        vec![itch::add(1, "AAA", 1, b'B', 0, 10)],
+        // Full, and still an order twice.
+        vec![add(1), add(2), add(3), add(4), add(5), add(1)],
+    ];
+    for (place, orders) in misfits.iter().enumerate() {
+        let mut day = told_by_snapshot(orders);
+        let counts = day.channel.recovery_counts().snapshot;
+        assert!(counts.completed == 0 && counts.failures > 0, "misfit {place}: {counts:?}");
+        assert_eq!(day.channel.check(Nanos(3_000)), FeedState::Stale, "misfit {place}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_only_lacks_room_is_one() {
+    let add = |number| itch::add(1, "AAA", number, b'B', 100, 10);
+    let fits: Vec<_> = (1..=4).map(add).collect();
+    let mut overflows = fits.clone();
+    overflows.extend([itch::add(2, "BBB", 5, b'B', 100, 10), itch::deleted(2, 5)]);
+    overflows
+        .extend([itch::directory(3, "CCC", 100, b'N', b'N'), itch::add(3, "CCC", 6, b'B', 1, 1)]);
+    for (orders, is_stale) in [(fits, false), (overflows, true)] {
+        let mut day = told_by_snapshot(&orders);
+        let counts = day.channel.recovery_counts().snapshot;
+        assert_eq!((counts.completed, counts.failures), (1, 0));
+        assert_eq!(day.channel.check(Nanos(3_000)), FeedState::Current);
+        let books = day.channel.books();
+        assert_eq!((books.is_stale(FIRST), books.is_stale(BookIndex(1))), (false, is_stale));
+        assert_eq!(books.order_count_total(), 4);
+    }
 }
 
 /// Books of which at most two have room, with room for four orders and two levels a side.

@@ -28,10 +28,10 @@ pub fn take(bytes: &[u8]) {
         if !snapshots.is_listening() {
             continue;
         }
-        snapshots.on_connected(now);
+        snapshots.on_connected();
         while snapshots.next_action(now).is_some() {}
         snapshots.room()[..piece.len()].copy_from_slice(piece);
-        snapshots.on_received(piece.len(), now);
+        snapshots.on_received(piece.len());
         while let Some(event) = snapshots.next_event(now) {
             if let SnapshotEvent::End(sequence) = event {
                 assert!(sequence > 0);

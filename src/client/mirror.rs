@@ -166,7 +166,9 @@ impl BookMirror {
         }
     }
 
-    /// Takes a message of the stream of snapshots.
+    /// Takes a message of the stream of snapshots. Shared memory may first bring a new reader what was written after the last
+    /// one left: nothing says how old that is until a message of market data came, so who reads snapshots alone drains their
+    /// stream before it believes one.
     pub fn on_snapshot(&mut self, message: &MarketData) {
         match message {
             MarketData::MarketDataSnapshotFullRefresh(m) => match self.assembly.add(m) {

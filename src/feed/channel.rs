@@ -1,7 +1,7 @@
 //! One channel from datagram to book: packet, sequence, messages, orders.
 
 use crate::feed::arbiter::{Arbiter, Join, JoinError, Ordering, Take};
-use crate::feed::book::{Books, BooksConfig, Effect, Refusal};
+use crate::feed::book::{Books, BooksConfig, Effect, Misfit, Refusal};
 use crate::feed::faults::Faults;
 use crate::feed::glimpse::SnapshotEvent;
 use crate::feed::itch50::{self, ItchError, Message, OrderEvent, OrderEventKind, decode_event};
@@ -113,6 +113,10 @@ struct About {
     counts: ChannelCounts,
     market: MarketState,
     faults: Faults,
+    /// Whether something did not fit for want of room since all was forgotten: more may miss what was left out.
+    lacks_room: bool,
+    /// Whether something did not fit for another reason: to be looked at, and taken back, by who applies a snapshot.
+    is_misfit: bool,
 }
 
 impl Channel {
@@ -130,6 +134,8 @@ impl Channel {
                 counts: ChannelCounts::default(),
                 market: MarketState::new(books_max, trades_kept(orders_max)),
                 faults: Faults::new(books_max),
+                lacks_room: false,
+                is_misfit: false,
             },
             recovery: Recovery::new(&RecoverySettings::default()),
         }
@@ -358,9 +364,9 @@ impl Channel {
         }
         match link.stream(snapshots.room()) {
             StreamState::Idle => return 0,
-            StreamState::Connected => snapshots.on_connected(now),
+            StreamState::Connected => snapshots.on_connected(),
             StreamState::Closed => snapshots.on_closed(now),
-            StreamState::Received(bytes) => snapshots.on_received(bytes, now),
+            StreamState::Received(bytes) => snapshots.on_received(bytes),
         }
         self.apply_snapshot(&mut budget, now, sink);
         1
@@ -379,8 +385,10 @@ impl Channel {
                     true
                 }
                 SnapshotEvent::Message(bytes) => {
+                    self.about.is_misfit = false;
                     let taken = apply_message(&mut self.books, &mut self.about, bytes, sink);
-                    !taken.err().is_some_and(|error| breaks(&error))
+                    // What does not fit itself is no snapshot; what only finds no room leaves its book stale.
+                    !self.about.is_misfit && !taken.err().is_some_and(|error| breaks(&error))
                 }
                 SnapshotEvent::End(sequence) => {
                     self.about.market.halt_absent();
@@ -459,6 +467,7 @@ fn clear(books: &mut Books, about: &mut About, sink: &mut impl FeedSink) {
     books.clear();
     about.market.clear();
     about.faults.clear();
+    about.lacks_room = false;
     sink.on_clear(books);
     sink.on_market(&about.market, &MarketChange::AllStatuses);
 }
@@ -535,6 +544,15 @@ impl About {
     #[cold]
     fn refuse(&mut self, refusal: &Refusal, locate: u16, symbol: impl FnOnce() -> Option<Symbol>) {
         self.counts.misfits += 1;
+        match refusal.misfit {
+            Misfit::OrdersFull | Misfit::BooksFull | Misfit::LevelFull => self.lacks_room = true,
+            // It may be one that found no room.
+            Misfit::UnknownOrder => self.is_misfit |= !self.lacks_room,
+            Misfit::DuplicateOrder
+            | Misfit::TooManyShares
+            | Misfit::ZeroShares
+            | Misfit::WrongSecurity => self.is_misfit = true,
+        }
         self.faults.note(refusal, locate, symbol);
     }
 }

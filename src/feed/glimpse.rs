@@ -57,13 +57,18 @@ pub struct SnapshotSettings {
     pub login: Login,
     /// How long a connection or an answer to the login may take, in nanoseconds.
     pub answer_ns: u64,
-    /// Silence of the server after which it is taken for dead, in nanoseconds. It sends a heartbeat every second.
+    /// How long a snapshot may bring nothing more, in nanoseconds: heartbeats are nothing. All of it may take
+    /// [`WHOLE_SILENCES`] times as long.
     pub silence_ns: u64,
     /// How long to wait after a failure, in nanoseconds; twice as long after each that follows.
     pub retry_ns: u64,
     /// The longest such wait.
     pub retry_ns_max: u64,
 }
+
+/// How long a snapshot may take from the login to its end, in times of [`SnapshotSettings::silence_ns`]: a server that tells
+/// orders without end keeps nobody.
+pub const WHOLE_SILENCES: u64 = 60;
 
 /// How often a client says that it is there, in nanoseconds (SoupBinTCP 3.00 section 1.3).
 const HEARTBEAT_NS: u64 = 1_000_000_000;
@@ -121,7 +126,9 @@ enum Phase {
     LoggingIn {
         since: Nanos,
     },
-    Receiving,
+    Receiving {
+        since: Nanos,
+    },
     /// All was read; it waits until the stream has come as far.
     Complete {
         sequence: u64,
@@ -141,7 +148,8 @@ pub struct Snapshots {
     not_before: Nanos,
     retry_ns: u64,
     sent: Nanos,
-    heard: Nanos,
+    /// When the snapshot last brought something.
+    told: Nanos,
     reader: PacketReader,
     counts: SnapshotCounts,
 }
@@ -160,7 +168,7 @@ impl Snapshots {
             not_before: Nanos(0),
             retry_ns: settings.retry_ns,
             sent: Nanos(0),
-            heard: Nanos(0),
+            told: Nanos(0),
             reader: PacketReader::new(),
             counts: SnapshotCounts::default(),
         }
@@ -187,7 +195,7 @@ impl Snapshots {
             Phase::Connecting { .. }
             | Phase::Connected
             | Phase::LoggingIn { .. }
-            | Phase::Receiving
+            | Phase::Receiving { .. }
             | Phase::Complete { .. } => true,
         }
     }
@@ -232,7 +240,7 @@ impl Snapshots {
             | Phase::Connecting { .. }
             | Phase::Connected
             | Phase::LoggingIn { .. }
-            | Phase::Receiving => None,
+            | Phase::Receiving { .. } => None,
         }
     }
 
@@ -247,9 +255,8 @@ impl Snapshots {
     }
 
     /// The connection stands.
-    pub fn on_connected(&mut self, now: Nanos) {
+    pub fn on_connected(&mut self) {
         if let Phase::Connecting { .. } = self.phase {
-            self.heard = now;
             self.phase = Phase::Connected;
         }
     }
@@ -268,8 +275,7 @@ impl Snapshots {
     }
 
     /// So many bytes were received.
-    pub fn on_received(&mut self, bytes: usize, now: Nanos) {
-        self.heard = now;
+    pub fn on_received(&mut self, bytes: usize) {
         self.reader.filled(bytes);
     }
 
@@ -277,7 +283,7 @@ impl Snapshots {
     /// the attempt has failed.
     pub fn next_event(&mut self, now: Nanos) -> Option<SnapshotEvent<'_>> {
         loop {
-            match self.step() {
+            match self.step(now) {
                 Step::Again => {}
                 Step::Nothing => return None,
                 Step::Failed => {
@@ -291,7 +297,7 @@ impl Snapshots {
         }
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self, now: Nanos) -> Step {
         if !self.is_listening() || matches!(self.phase, Phase::Complete { .. }) {
             return Step::Nothing;
         }
@@ -302,18 +308,22 @@ impl Snapshots {
         };
         match (packet, self.phase) {
             (ServerPacket::Debug(_) | ServerPacket::Unsequenced(_), _)
-            | (ServerPacket::Heartbeat, Phase::LoggingIn { .. } | Phase::Receiving) => Step::Again,
+            | (ServerPacket::Heartbeat, Phase::LoggingIn { .. } | Phase::Receiving { .. }) => {
+                Step::Again
+            }
             // Another first number would be a part of a snapshot.
             (ServerPacket::LoginAccepted { sequence: 1, .. }, Phase::LoggingIn { .. }) => {
-                self.phase = Phase::Receiving;
+                self.phase = Phase::Receiving { since: now };
+                self.told = now;
                 Step::Begin
             }
             (ServerPacket::LoginRejected(_), Phase::LoggingIn { .. }) => {
                 self.counts.rejected += 1;
                 Step::Failed
             }
-            (ServerPacket::Sequenced(message), Phase::Receiving) => {
+            (ServerPacket::Sequenced(message), Phase::Receiving { .. }) => {
                 self.counts.messages += 1;
+                self.told = now;
                 match decode(message) {
                     Ok(SnapshotMessage::Itch(_)) => Step::Message,
                     Ok(SnapshotMessage::End(sequence)) => Step::End(sequence),
@@ -360,11 +370,15 @@ impl Snapshots {
                 self.fail(now);
                 self.next_action(now)
             }
-            Phase::Receiving if now.since(self.heard) >= self.settings.silence_ns => {
+            Phase::Receiving { since }
+                if now.since(self.told) >= self.settings.silence_ns
+                    || now.since(since)
+                        >= self.settings.silence_ns.saturating_mul(WHOLE_SILENCES) =>
+            {
                 self.fail(now);
                 self.next_action(now)
             }
-            Phase::Receiving if now.since(self.sent) >= HEARTBEAT_NS => {
+            Phase::Receiving { .. } if now.since(self.sent) >= HEARTBEAT_NS => {
                 self.sent = now;
                 Some(SnapshotAction::Send(CLIENT_HEARTBEAT))
             }
@@ -372,7 +386,7 @@ impl Snapshots {
             | Phase::Waiting(_)
             | Phase::Connecting { .. }
             | Phase::LoggingIn { .. }
-            | Phase::Receiving
+            | Phase::Receiving { .. }
             | Phase::Complete { .. } => None,
         }
     }
@@ -391,4 +405,182 @@ enum Step {
     Begin,
     Message,
     End(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: SnapshotSettings = SnapshotSettings {
+        login: Login { user: *b"reader", password: [b' '; 10], session: [b' '; 10], sequence: 1 },
+        answer_ns: 500,
+        silence_ns: 1_000,
+        retry_ns: 100,
+        retry_ns_max: 400,
+    };
+    const WHOLE_NS: u64 = 60 * SETTINGS.silence_ns;
+
+    fn packet(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len() + 1).expect("short").to_be_bytes();
+        [&length[..], &[kind], payload].concat()
+    }
+
+    fn accepted() -> Vec<u8> {
+        packet(b'A', format!("{:>10}{:>20}", "G", 1).as_bytes())
+    }
+
+    fn end() -> Vec<u8> {
+        packet(b'S', format!("G{:>20}", 7).as_bytes())
+    }
+
+    /// Receives bytes, and does what a channel does with what they mean: it fails on a message that begins with `X`.
+    fn receive(snapshots: &mut Snapshots, bytes: &[u8], now: Nanos) {
+        snapshots.room()[..bytes.len()].copy_from_slice(bytes);
+        snapshots.on_received(bytes.len());
+        loop {
+            let (end, is_well) = match snapshots.next_event(now) {
+                None => break,
+                Some(SnapshotEvent::Begin) => (None, true),
+                Some(SnapshotEvent::Message(message)) => (None, message[0] != b'X'),
+                Some(SnapshotEvent::End(sequence)) => (Some(sequence), true),
+            };
+            if let Some(sequence) = end {
+                snapshots.await_join(sequence, now);
+            } else if !is_well {
+                snapshots.fail(now);
+            }
+        }
+    }
+
+    fn act(snapshots: &mut Snapshots, now: Nanos) -> Vec<SnapshotAction> {
+        std::iter::from_fn(|| snapshots.next_action(now)).collect()
+    }
+
+    const STATES: [&str; 7] =
+        ["idle", "waiting", "connecting", "connected", "logging in", "receiving", "complete"];
+
+    fn name(snapshots: &Snapshots) -> &'static str {
+        STATES[match snapshots.phase {
+            Phase::Idle => 0,
+            Phase::Waiting(_) => 1,
+            Phase::Connecting { .. } => 2,
+            Phase::Connected => 3,
+            Phase::LoggingIn { .. } => 4,
+            Phase::Receiving { .. } => 5,
+            Phase::Complete { .. } => 6,
+        }]
+    }
+
+    /// In this state at time 0.
+    fn in_state(state: &str) -> Snapshots {
+        let (mut snapshots, now) = (Snapshots::new(SETTINGS), Nanos(0));
+        let steps: [&dyn Fn(&mut Snapshots); 6] = [
+            &|s| s.start(),
+            &|s| assert_eq!(s.next_action(now), Some(SnapshotAction::Connect)),
+            &|s| s.on_connected(),
+            &|s| assert!(matches!(s.next_action(now), Some(SnapshotAction::Login(_)))),
+            &|s| receive(s, &accepted(), now),
+            &|s| receive(s, &end(), now),
+        ];
+        for step in steps {
+            if name(&snapshots) == state {
+                break;
+            }
+            step(&mut snapshots);
+        }
+        assert_eq!(name(&snapshots), state);
+        snapshots
+    }
+
+    #[test]
+    fn every_state_and_event() {
+        type Event<'a> = (&'a str, &'a dyn Fn(&mut Snapshots), [&'a str; 7]);
+        let now = Nanos(10);
+        let [i, w, c, d, l, r, e] = STATES;
+        // After the event, by state before it. `w` where there was a connection: the attempt failed.
+        let events: [Event<'_>; 14] = [
+            ("start", &|s| s.start(), [w, w, c, d, l, r, e]),
+            ("reset", &|s| s.reset(), [i; 7]),
+            ("connected", &|s| s.on_connected(), [i, w, d, d, l, r, e]),
+            ("closed", &|s| s.on_closed(now), [i, w, w, w, w, w, e]),
+            ("heartbeat", &|s| receive(s, &packet(b'H', b""), now), [i, w, w, w, l, r, e]),
+            ("debug", &|s| receive(s, &packet(b'+', b"x"), now), [i, w, c, d, l, r, e]),
+            ("accepted", &|s| receive(s, &accepted(), now), [i, w, w, w, r, w, e]),
+            ("rejected", &|s| receive(s, &packet(b'J', b"A"), now), [i, w, w, w, w, w, e]),
+            ("message", &|s| receive(s, &packet(b'S', b"A"), now), [i, w, w, w, w, r, e]),
+            ("misfit", &|s| receive(s, &packet(b'S', b"X"), now), [i, w, w, w, w, w, e]),
+            ("end", &|s| receive(s, &end(), now), [i, w, w, w, w, e, e]),
+            ("over", &|s| receive(s, &packet(b'Z', b""), now), [i, w, w, w, w, w, e]),
+            ("time", &|s| drop(act(s, Nanos(499))), [i, c, c, l, l, r, e]),
+            ("silence", &|s| drop(act(s, Nanos(1_000))), [i, c, w, l, w, w, e]),
+        ];
+        for (event, apply, expected) in events {
+            for (state, expected) in STATES.into_iter().zip(expected) {
+                let mut snapshots = in_state(state);
+                apply(&mut snapshots);
+                assert_eq!(name(&snapshots), expected, "{event} while {state}");
+                let has_failed = expected == w && !matches!(state, "idle" | "waiting");
+                assert_eq!(snapshots.counts().failures, u64::from(has_failed), "{event}, {state}");
+            }
+        }
+    }
+
+    /// A failed attempt hangs up and is made again after the wait.
+    fn is_retried(snapshots: &mut Snapshots, now: Nanos) {
+        assert_eq!((name(snapshots), snapshots.counts().failures), ("waiting", 1));
+        assert_eq!(act(snapshots, now.plus(99)), []);
+        assert_eq!(act(snapshots, now.plus(100)), [SnapshotAction::Connect]);
+    }
+
+    #[test]
+    fn heartbeats_keep_no_snapshot_that_brings_nothing() {
+        for is_begun in [false, true] {
+            let mut snapshots = in_state("receiving");
+            let last = if is_begun { 400 } else { 0 };
+            if is_begun {
+                receive(&mut snapshots, &packet(b'S', b"A"), Nanos(last));
+            }
+            for time in (last..last + 1_000).step_by(100) {
+                receive(&mut snapshots, &packet(b'H', b""), Nanos(time));
+                assert_eq!(act(&mut snapshots, Nanos(time)), []);
+            }
+            assert_eq!(act(&mut snapshots, Nanos(last + 999)), []);
+            let now = Nanos(last + 1_000);
+            assert_eq!(act(&mut snapshots, now), [SnapshotAction::Close]);
+            is_retried(&mut snapshots, now);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_without_end_is_left() {
+        let mut snapshots = in_state("receiving");
+        for time in (0..WHOLE_NS).step_by(500) {
+            receive(&mut snapshots, &packet(b'S', b"A"), Nanos(time));
+            assert_eq!(act(&mut snapshots, Nanos(time)), [], "{time}");
+        }
+        let before = Nanos(WHOLE_NS - 1);
+        receive(&mut snapshots, &packet(b'S', b"A"), before);
+        assert_eq!(act(&mut snapshots, before), []);
+        let now = Nanos(WHOLE_NS);
+        receive(&mut snapshots, &packet(b'S', b"A"), now);
+        assert_eq!(act(&mut snapshots, now), [SnapshotAction::Close]);
+        is_retried(&mut snapshots, now);
+        // The next attempt has all the time again.
+        snapshots.on_connected();
+        let now = now.plus(100);
+        assert!(matches!(act(&mut snapshots, now)[..], [SnapshotAction::Login(_)]));
+        receive(&mut snapshots, &accepted(), now);
+        receive(&mut snapshots, &end(), now);
+        assert_eq!(name(&snapshots), "complete");
+    }
+
+    #[test]
+    fn what_can_be_no_snapshot_is_left_at_once() {
+        let mut snapshots = in_state("receiving");
+        let bytes = [packet(b'S', b"A"), packet(b'S', b"X"), packet(b'S', b"A"), end()].concat();
+        receive(&mut snapshots, &bytes, Nanos(5));
+        assert_eq!(snapshots.counts().messages, 2, "what follows is not looked at");
+        assert_eq!(act(&mut snapshots, Nanos(5)), [SnapshotAction::Close]);
+        is_retried(&mut snapshots, Nanos(5));
+    }
 }
