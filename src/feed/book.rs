@@ -15,7 +15,7 @@ use crate::types::{Price, Side, Symbol, TradingStatus};
 /// How much the books of one channel can hold. All of it is allocated at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BooksConfig {
-    /// Orders in all books together; 72 to 144 bytes each, above 131,072 96 to 192, above 1,048,576 64 to 128 and 32 MiB.
+    /// Orders in all books together; 72 to 144 bytes each, above 131,072 128 to 256, above 524,288 64 to 128 and 32 MiB.
     pub orders_max: usize,
     /// Price levels of one side of one book, but never fewer than 16; 64 bytes each for each book, but no more in all than 32
     /// bytes for each order.

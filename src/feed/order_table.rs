@@ -50,8 +50,8 @@ pub(super) const ORDERS_MAX: usize = (1 << 28) - 1;
 /// Slots of the ring at most, 32 MiB: numbers have gaps, and it should not come round before most orders are gone. Caches
 /// hold the part behind its head in which something happens.
 const YOUNG_SLOTS_MAX: usize = 1 << 20;
-/// Slots of a table for the orders of a whole market: the ring has half as many, else an eighth, as memory is scarcer then
-/// than time.
+/// Slots of a table for the orders of a whole market: the ring has as many, else an eighth, as memory is scarcer then than
+/// time.
 const MANY_SLOTS: usize = 1 << 19;
 
 /// How far ahead of the newest order the ring's lines are asked for: some ten orders.
@@ -99,7 +99,7 @@ const fn low_bits(word: u64) -> usize {
 }
 
 impl OrderTable {
-    /// A table for `count_max` orders: 72 to 144 bytes each, above 131,072 96 to 192, above 1,048,576 64 to 128 and 32 MiB.
+    /// A table for `count_max` orders: 72 to 144 bytes each, above 131,072 128 to 256, above 524,288 64 to 128 and 32 MiB.
     ///
     /// # Panics
     /// If `count_max` is 0 or more than [`ORDERS_MAX`].
@@ -108,7 +108,7 @@ impl OrderTable {
         let slots = (count_max * 2).next_power_of_two();
         let ring_slots = match slots {
             ..MANY_SLOTS => slots.div_ceil(8),
-            MANY_SLOTS.. => (slots / 2).min(YOUNG_SLOTS_MAX),
+            MANY_SLOTS.. => slots.min(YOUNG_SLOTS_MAX),
         };
         OrderTable {
             slots: large_table(EMPTY, ring_slots + slots),
