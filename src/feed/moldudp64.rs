@@ -109,6 +109,8 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, MoldError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, any, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     fn packet(sequence: u64, count: u16, blocks: &[&[u8]]) -> Vec<u8> {
@@ -156,5 +158,51 @@ mod tests {
         assert_eq!(parse(&packet(1, 3, &[b"a", b"b"])).err(), Some(MoldError::CutBlock));
         let last = packet(u64::MAX, 1, &[b"a"]);
         assert_eq!(parse(&last).err(), Some(MoldError::SequenceOverflow));
+    }
+
+    /// Reads a packet byte by byte: sequence number, count and messages; `None` for what is no packet.
+    fn naive(bytes: &[u8]) -> Option<(u64, u16, Vec<Vec<u8>>)> {
+        let number = |from: usize, to: usize| {
+            (from..to).try_fold(0, |sum: u64, at| Some(sum << 8 | u64::from(*bytes.get(at)?)))
+        };
+        let (sequence, count) = (number(10, 18)?, u16::try_from(number(18, 20)?).ok()?);
+        let expected = if count == u16::MAX { 0 } else { count };
+        sequence.checked_add(u64::from(expected))?;
+        let (mut at, mut messages) = (20, Vec::new());
+        for _ in 0..expected {
+            let end = at + 2 + usize::try_from(number(at, at + 2)?).ok()?;
+            messages.push(bytes.get(at + 2..end)?.to_vec());
+            at = end;
+        }
+        (at == bytes.len()).then_some((sequence, count, messages))
+    }
+
+    proptest! {
+        /// Counts that are right, lie or end the session; packets that are whole, cut or followed by something.
+        #[test]
+        fn it_reads_what_a_naive_reader_reads(
+            blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..6),
+            lie in prop_oneof![6 => Just(0_i32), 1 => -2..3_i32, 1 => Just(65_535)],
+            sequence in prop_oneof![4 => 0..100_u64, 1 => u64::MAX - 3..=u64::MAX],
+            cut in 0..12_usize,
+            behind in prop_oneof![4 => Just(0_usize), 1 => 0..4_usize],
+        ) {
+            let count = i32::try_from(blocks.len()).expect("few") + lie;
+            let count = u16::try_from(count.clamp(0, 65_535)).expect("clamped");
+            let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+            let mut bytes = packet(sequence, count, &blocks);
+            bytes.extend(&[0, 1, 7, 7][..behind]);
+            // Mostly whole.
+            bytes.truncate(bytes.len() - cut.saturating_sub(8).min(bytes.len()));
+            let read = parse(&bytes).ok().map(|packet| {
+                let header = packet.header();
+                let messages = match packet {
+                    Packet::Data(_, messages) => messages.map(<[u8]>::to_vec).collect(),
+                    Packet::Heartbeat(_) | Packet::EndOfSession(_) => Vec::new(),
+                };
+                (header.sequence, header.count, messages)
+            });
+            prop_assert_eq!(read, naive(&bytes));
+        }
     }
 }
