@@ -409,6 +409,8 @@ enum Step {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     const SETTINGS: SnapshotSettings = SnapshotSettings {
@@ -582,5 +584,27 @@ mod tests {
         assert_eq!(snapshots.counts().messages, 2, "what follows is not looked at");
         assert_eq!(act(&mut snapshots, Nanos(5)), [SnapshotAction::Close]);
         is_retried(&mut snapshots, Nanos(5));
+    }
+
+    proptest! {
+        /// Ends of snapshots with numbers that are some and others, of the right length and others; and any other message.
+        #[test]
+        fn a_message_is_what_a_naive_reader_takes_it_for(
+            letter in prop_oneof![3 => proptest::strategy::Just(b'G'), 1 => any::<u8>()],
+            field in prop_oneof![3 => "[ 0-9]{20}", 1 => "[ 0-9x+-]{0,30}", 1 => " {0,19}[0-9]{1,3}"],
+        ) {
+            let message = [&[letter], field.as_bytes()].concat();
+            let digits = field.trim();
+            let number = digits.bytes().all(|digit| digit.is_ascii_digit());
+            let number = if number { digits.parse::<u64>().ok() } else { None };
+            let expected = match (letter, field.len(), number) {
+                (b'G', 20, Some(number @ 1..)) => Ok(SnapshotMessage::End(number)),
+                (b'G', 20, _) => Err(GlimpseError::BadNumber),
+                (b'G', _, _) => Err(GlimpseError::WrongLength),
+                _ => Ok(SnapshotMessage::Itch(&message[..])),
+            };
+            prop_assert_eq!(decode(&message), expected);
+            prop_assert_eq!(decode(&[]), Err(GlimpseError::Empty));
+        }
     }
 }

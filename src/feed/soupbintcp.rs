@@ -269,6 +269,8 @@ impl PacketReader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, any, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
     use crate::sim::prng::SplitMix;
 
@@ -403,6 +405,92 @@ mod tests {
             if let Ok(Some((_, length))) = decode(&bytes) {
                 assert!(length >= HEAD_BYTES && length <= bytes.len());
             }
+        }
+    }
+
+    /// What a naive reader makes of the first packet: type, payload and length; `None` while it waits, `Err` for no packet.
+    fn naive(bytes: &[u8]) -> Result<Option<(u8, Vec<u8>, usize)>, ()> {
+        let [high, low, rest @ ..] = bytes else { return Ok(None) };
+        let length = 256 * usize::from(*high) + usize::from(*low);
+        if length == 0 {
+            return Err(());
+        }
+        let Some(&letter) = rest.first() else { return Ok(None) };
+        let sound = match letter {
+            b'+' | b'S' | b'U' => true,
+            b'A' => length == 31,
+            b'J' => length == 2,
+            b'H' | b'Z' => length == 1,
+            _ => false,
+        };
+        if !sound {
+            return Err(());
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let payload = rest[1..length].to_vec();
+        let text = String::from_utf8_lossy(payload.get(10..).unwrap_or_default()).into_owned();
+        let trimmed = text.trim_matches([' ', '\t', '\n', '\r', '\u{c}']);
+        let is_number = !trimmed.starts_with('+') && trimmed.parse::<u64>().is_ok();
+        if letter == b'A' && !is_number {
+            return Err(());
+        }
+        Ok(Some((letter, payload, 2 + length)))
+    }
+
+    /// A packet's type and payload as they were sent.
+    fn sent(packet: ServerPacket<'_>, bytes: &[u8]) -> (u8, Vec<u8>) {
+        match packet {
+            ServerPacket::Debug(payload) => (b'+', payload.to_vec()),
+            ServerPacket::Sequenced(payload) => (b'S', payload.to_vec()),
+            ServerPacket::Unsequenced(payload) => (b'U', payload.to_vec()),
+            ServerPacket::Heartbeat => (b'H', Vec::new()),
+            ServerPacket::EndOfSession => (b'Z', Vec::new()),
+            ServerPacket::LoginAccepted { session, sequence } => {
+                let field = String::from_utf8_lossy(&bytes[13..33]).trim().to_owned();
+                assert_eq!(field.parse(), Ok(sequence));
+                (b'A', [&session, &bytes[13..33]].concat())
+            }
+            ServerPacket::LoginRejected(reject) => (
+                b'J',
+                vec![match reject {
+                    LoginReject::NotAuthorized => b'A',
+                    LoginReject::SessionNotAvailable => b'S',
+                    LoginReject::Other(code) => code,
+                }],
+            ),
+        }
+    }
+
+    proptest! {
+        /// Lengths that are right or lie, of types there are and others; numbers that are some and others; cut anywhere.
+        #[test]
+        fn it_reads_what_a_naive_reader_reads(
+            letter in prop_oneof![8 => proptest::sample::select(b"+SUAJHZ".to_vec()), 1 => any::<u8>()],
+            payload in proptest::collection::vec(any::<u8>(), 0..40),
+            number in "[ 0-9]{20}",
+            usual in prop_oneof![3 => Just(true), 1 => Just(false)],
+            lie in prop_oneof![6 => Just(0_i32), 1 => -3..4_i32],
+            cut in 0..60_usize,
+        ) {
+            let payload = match letter {
+                b'A' if usual => [b"SESSION001".as_slice(), number.as_bytes()].concat(),
+                b'J' if usual => vec![payload.first().copied().unwrap_or(b'A')],
+                b'H' | b'Z' if usual => Vec::new(),
+                _ => payload,
+            };
+            let length = i32::try_from(payload.len()).expect("short") + 1 + lie;
+            let length = u16::try_from(length.max(0)).expect("short");
+            let mut bytes = [&length.to_be_bytes()[..], &[letter], &payload, b"\0\x01H"].concat();
+            // Mostly whole.
+            bytes.truncate(bytes.len() - cut.saturating_sub(40).min(bytes.len()));
+            let read = decode(&bytes).map_err(|_| ());
+            let read = read.map(|read| read.map(|(packet, length)| {
+                let (letter, payload) = sent(packet, &bytes);
+                (letter, payload, length)
+            }));
+            prop_assert_eq!(read, naive(&bytes));
         }
     }
 }

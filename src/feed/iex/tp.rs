@@ -234,6 +234,8 @@ pub fn parse(bytes: &[u8]) -> Result<Segment<'_>, TpError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, any, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     const HEADER: Header = Header {
@@ -368,5 +370,62 @@ mod tests {
         assert_eq!(one(Header { offset: largest - 1, ..HEADER }), Some(TpError::BadNumber));
         assert_eq!(one(Header { offset: u64::MAX, ..HEADER }), Some(TpError::BadNumber));
         assert_eq!(one(Header { sent: UtcNanos(u64::MAX), ..HEADER }), Some(TpError::BadNumber));
+    }
+
+    /// Reads a segment byte by byte: offset, sequence number, count and messages; `None` for what is none.
+    fn naive(bytes: &[u8]) -> Option<(u64, u64, u16, Vec<Vec<u8>>)> {
+        let number = |from: usize, to: usize| {
+            (from..to).rev().try_fold(0, |sum: u64, at| Some(sum << 8 | u64::from(*bytes.get(at)?)))
+        };
+        let (count, offset, sequence) = (number(14, 16)?, number(16, 24)?, number(24, 32)?);
+        let payload = number(12, 14)?;
+        let ends = [sequence.checked_add(count)?, offset.checked_add(payload)?, number(32, 40)?];
+        if bytes[0] != 1 || ends.iter().any(|&end| end >= 1 << 63) {
+            return None;
+        }
+        let (mut at, mut messages) = (40, Vec::new());
+        for _ in 0..count {
+            let end = at + 2 + usize::try_from(number(at, at + 2)?).ok()?;
+            messages.push(bytes.get(at + 2..end)?.to_vec());
+            at = end;
+        }
+        let is_whole = at == bytes.len() && number(12, 14) == u64::try_from(at - 40).ok();
+        is_whole.then_some((offset, sequence, u16::try_from(count).ok()?, messages))
+    }
+
+    proptest! {
+        /// Counts, lengths and numbers that are right or lie; segments that are whole, cut or followed by something.
+        #[test]
+        fn it_reads_what_a_naive_reader_reads(
+            blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..6),
+            lie in prop_oneof![6 => Just(0_i32), 1 => -2..3_i32],
+            numbers in proptest::array::uniform3(prop_oneof![
+                6 => 0..100_u64, 1 => (1_u64 << 63) - 8..(1 << 63) + 2, 1 => u64::MAX - 3..=u64::MAX
+            ]),
+            version in prop_oneof![9 => Just(1_u8), 1 => any::<u8>()],
+            tail in prop_oneof![6 => Just(0_i32), 1 => -8..4_i32],
+            tells_the_tail in any::<bool>(),
+        ) {
+            let count = i32::try_from(blocks.len()).expect("few") + lie;
+            let count = u16::try_from(count.max(0)).expect("few");
+            let [offset, sequence, sent] = numbers;
+            let header = Header { count, offset, sequence, sent: UtcNanos(sent), ..HEADER };
+            let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+            let mut bytes = segment(header, &blocks);
+            bytes[0] = version;
+            bytes.resize(bytes.len().checked_add_signed(isize::try_from(tail).expect("small")).expect("long"), 0);
+            if let (true, Some(payload)) = (tells_the_tail, bytes.len().checked_sub(HEADER_BYTES)) {
+                bytes[12..14].copy_from_slice(&u16::try_from(payload).expect("short").to_le_bytes());
+            }
+            let read = parse(&bytes).ok().map(|segment| {
+                let header = segment.header();
+                let messages = match segment {
+                    Segment::Data(_, messages) => messages.map(<[u8]>::to_vec).collect(),
+                    Segment::Heartbeat(_) => Vec::new(),
+                };
+                (header.offset, header.sequence, header.count, messages)
+            });
+            prop_assert_eq!(read, naive(&bytes));
+        }
     }
 }
