@@ -1,4 +1,3 @@
-//! Datagrams in and out: kernel UDP, capture files, Aeron. One monomorphised trait for all sources.
 //! Datagrams in and out: kernel UDP, capture files. One monomorphised trait for all sources. And the way to the servers that
 //! make good what multicast lost.
 //!
@@ -17,6 +16,7 @@ mod stream;
 mod udp;
 
 pub mod capture;
+pub mod xdp;
 
 pub use any::{AnySource, SourceSet, StreamedSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};
