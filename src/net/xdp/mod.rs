@@ -1,0 +1,3 @@
+//! AF_XDP: datagrams past the kernel's network stack.
+
+pub mod frame;
