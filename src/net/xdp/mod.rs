@@ -5,6 +5,8 @@
 //!
 //! This module must not know what the datagrams hold.
 
+pub mod frame;
+
 mod bpf;
 mod btf;
 mod error;
@@ -18,6 +20,7 @@ mod socket;
 
 pub use bpf::{FLOWS_MAX, Program, QUEUES_MAX};
 pub use error::{Step, XdpError};
+pub use frame::{Path, ReceivedUdp, Refused, multicast_mac, read_udp, write_udp};
 pub use frames::FrameCount;
 pub use mode::{AttachMode, Mode, WantedMode};
 pub use port::{Port, PortConfig};

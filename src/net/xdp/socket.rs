@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::net::source::{RxClock, RxStamp};
@@ -299,6 +300,18 @@ impl XdpSocket {
         // SAFETY: the frame was taken from the kernel (`take` made sure that it had it) and goes back by `release`, which
         // takes `frame` by value and `self` mutably; frames to send from are others.
         unsafe { self.umem.bytes(at, length) }.unwrap_or_default()
+    }
+
+    /// Where `part` of a received frame is, for who hands it to code that takes addresses. It stays there, and is that code's to read
+    /// and write, until the frame is released; `None` if it is no part of the frame.
+    #[inline]
+    pub fn place(&self, frame: &ReceivedFrame, part: &[u8]) -> Option<NonNull<u8>> {
+        let bytes = self.bytes(frame);
+        let at = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+        let is_within = at.checked_add(part.len())? <= bytes.len();
+        let ReceivedFrame(Descriptor { address, .. }) = frame;
+        let start = usize::try_from(*address).ok()?;
+        is_within.then(|| self.umem.place(start + at))?
     }
 
     /// When it was received, as the program stamped it.
