@@ -2,6 +2,9 @@
 //!
 //! Namespaces need CAP_SYS_ADMIN and CAP_NET_ADMIN; where they cannot be made the tests say that they skip.
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -15,6 +18,7 @@ use postern::net::xdp::kernel::{
     DESTINATION_COUNT_MAX, Destination, Interface, LINK_COUNT_MAX, RouteKind, SOCKET_COUNT_MAX,
     Unresolved, Watcher, WatcherConfig, interfaces, route,
 };
+use random::Random;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -267,6 +271,75 @@ fn routes_are_as_the_kernel_chooses_them() {
     });
 }
 
+/// A route as `ip` prints it, one word after the other.
+fn naive_route(lab: &Lab, arguments: &str) -> Option<(RouteKind, u32, Ipv4Addr, Ipv4Addr)> {
+    let command = format!("-n {} route get {arguments}", lab.a);
+    let output = Command::new("ip").args(command.split_whitespace()).output().expect("installed");
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = text.split_whitespace().peekable();
+    let kind = match words.peek() {
+        Some(&"local") => RouteKind::Local,
+        Some(&"broadcast") => RouteKind::Broadcast,
+        Some(&"multicast") => RouteKind::Multicast,
+        _ => RouteKind::Unicast,
+    };
+    let words: Vec<&str> = words.skip(usize::from(kind != RouteKind::Unicast)).collect();
+    let behind = |word: &str| {
+        let at = words.iter().position(|other| *other == word)?;
+        words.get(at + 1).copied()
+    };
+    let to: Ipv4Addr = words.first()?.parse().ok()?;
+    let device = behind("dev")?;
+    let index = lab.interfaces().iter().find(|one| one.name == device)?.index;
+    let source = behind("src").or(behind("from"))?.parse().ok()?;
+    let next_hop = behind("via").map_or(Some(to), |gateway| gateway.parse().ok())?;
+    Some((kind, index, source, next_hop))
+}
+
+#[test]
+fn any_route_is_the_one_that_ip_prints() {
+    let Some(lab) = Lab::new() else { return };
+    let mut random = Random::new(6);
+    lab.ip("address add 10.77.0.3/24 dev pst0");
+    lab.ip("link add pst1 type veth peer name pst2");
+    lab.ip("address add 10.90.0.1/16 dev pst1");
+    lab.ip("link set pst1 up");
+    lab.ip("link set pst2 up");
+    for _ in 0..24 {
+        let to = format!("10.{}.{}.0/24", 76 + random.small(3), random.small(4));
+        let way = ["via 10.77.0.2", "dev pst0 src 10.77.0.3", "via 10.90.7.7", "dev pst1"];
+        let way = way[random.index(way.len())];
+        let metric = random.small(100);
+        // The same route twice is refused, which is as good.
+        let _ = ip(&format!("-n {} route add {to} {way} metric {metric}", lab.a));
+    }
+    lab.ip("route add 232.0.0.0/6 dev pst1");
+    let mut counts = (0, 0);
+    for _ in 0..80 {
+        let to = match random.index(8) {
+            0 => Ipv4Addr::new(239, random.byte(), 0, 1),
+            1 => Ipv4Addr::new(10, 77, 0, [1, 3, 255][random.index(3)]),
+            _ => Ipv4Addr::new(10, 76 + random.byte() % 4, random.byte() % 5, random.byte()),
+        };
+        let from = [None, None, Some(A), Some(Ipv4Addr::new(10, 77, 0, 3))][random.index(4)];
+        let from_text = from.map_or(String::new(), |from| format!("from {from}"));
+        let expected = naive_route(&lab, &format!("{to} {from_text}"));
+        let found = lab.inside(&lab.a, || route(to, from, None).expect("an answer"));
+        let found = (found.kind != RouteKind::Unreachable).then_some((
+            found.kind,
+            found.interface,
+            found.source,
+            found.next_hop,
+        ));
+        assert_eq!(found, expected, "{to} {from_text}");
+        if expected.is_some() { counts.0 += 1 } else { counts.1 += 1 }
+    }
+    assert!(counts.0 > 20 && counts.1 > 5, "{counts:?}");
+}
+
 #[test]
 fn a_neighbour_is_known_once_the_kernel_has_sent_to_it() {
     let Some(lab) = Lab::new() else { return };
@@ -370,6 +443,29 @@ fn routes_and_addresses_that_change_are_followed() {
     lab.ip("route del 10.78.0.0/24");
     wait_why(&far, Unresolved::Unreachable);
 
+    // By a next hop that routes share, and by a rule.
+    lab.ip("nexthop add id 7 via 10.77.0.9 dev pst0");
+    lab.ip("route add 10.78.0.0/24 nhid 7");
+    wait_why(&far, Unresolved::NoNeighbour);
+    lab.ip("nexthop replace id 7 via 10.77.0.2 dev pst0");
+    wait_mac(&far, B_MAC);
+    lab.ip("rule add to 10.78.0.9 unreachable");
+    wait_why(&far, Unresolved::Unreachable);
+    lab.ip("rule del to 10.78.0.9 unreachable");
+    wait_mac(&far, B_MAC);
+    lab.ip("link set pst0 mtu 1500"); // IPv6 leaves an interface of less than 1280
+    let over_ipv6 = format!("-n {} route add 10.78.0.9/32 via inet6 fe80::2 dev pst0", lab.a);
+    match ip(&over_ipv6) {
+        Ok(()) => {
+            wait_why(&far, Unresolved::Unsupported);
+            lab.ip("route del 10.78.0.9/32");
+            wait_mac(&far, B_MAC);
+        }
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "skipped: a next hop of IPv6: {why}");
+        }
+    }
+
     let other = Ipv4Addr::new(10, 77, 0, 3);
     let from_other = watcher.destination(B, other, None).expect("room");
     wait_why(&from_other, Unresolved::Unreachable);
@@ -447,16 +543,16 @@ fn lost_events_are_made_good() {
     let config = WatcherConfig { belt, event_buffer_bytes: 1, ..WatcherConfig::default() };
     let watcher = lab.watcher_with(&config);
     let (link, destination) = (watcher.link(lab.index()), ask(&watcher, B));
-    let batch = std::env::temp_dir().join(format!("{}.batch", lab.a));
+    let batch = tempfile::NamedTempFile::new().expect("a file");
     let neighbour = |last: u8| {
         format!("neigh replace 10.77.0.{last} lladdr 02:00:00:00:00:11 dev pst0 nud permanent\n")
     };
-    fs::write(&batch, (2..250).map(neighbour).collect::<String>()).expect("written");
+    fs::write(batch.path(), (2..250).map(neighbour).collect::<String>()).expect("written");
     // An interface that goes down takes all its neighbours with it at once: more than there is room for to hear of.
     let mut rounds = 0..50;
     while watcher.counts().overrun_count == 0 {
         assert!(rounds.next().is_some(), "no event was lost in 50 rounds");
-        lab.ip(&format!("-batch {}", batch.display()));
+        lab.ip(&format!("-batch {}", batch.path().display()));
         wait_mac(&destination, [2, 0, 0, 0, 0, 0x11]);
         lab.ip("link set pst0 down");
         wait_until("link down", || !link.is_up());
@@ -465,7 +561,6 @@ fn lost_events_are_made_good() {
         wait_until("link up", || link.is_up());
         wait_why(&destination, Unresolved::NoNeighbour);
     }
-    fs::remove_file(&batch).expect("ours");
 }
 
 #[test]

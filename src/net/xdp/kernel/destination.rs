@@ -70,6 +70,12 @@ impl Unresolved {
             Unresolved::Changing => 10,
         }
     }
+
+    #[cold]
+    fn of_code(code: u8) -> Unresolved {
+        let found = Unresolved::ALL.iter().find(|one| one.code() == code);
+        found.copied().unwrap_or(Unresolved::Changing)
+    }
 }
 
 impl fmt::Display for Unresolved {
@@ -153,18 +159,33 @@ impl Destination {
     /// Why frames to it cannot be made.
     #[inline]
     pub fn state(&self) -> Result<Resolved, Unresolved> {
-        for _ in 0..LOOK_COUNT_MAX {
-            let before = self.version.load(Ordering::Acquire);
-            let mac_and_why = self.mac_and_why.load(Ordering::Relaxed);
-            let interface_and_source = self.interface_and_source.load(Ordering::Relaxed);
-            let mtu = self.mtu.load(Ordering::Relaxed);
-            // Pairs with the fence in `tell`: a word of a later write makes that write's version seen here.
-            fence(Ordering::Acquire);
-            if before & 1 == 0 && self.version.load(Ordering::Relaxed) == before {
-                return unpack(mac_and_why, interface_and_source, mtu);
+        match self.look() {
+            Some((mac_and_why, interface_and_source, mtu)) => {
+                unpack(mac_and_why, interface_and_source, mtu)
             }
+            None => self.look_again(),
         }
-        Err(Unresolved::Changing)
+    }
+
+    /// The words, if they were not written to meanwhile.
+    #[inline]
+    fn look(&self) -> Option<(u64, u64, u64)> {
+        let before = self.version.load(Ordering::Acquire);
+        let mac_and_why = self.mac_and_why.load(Ordering::Relaxed);
+        let interface_and_source = self.interface_and_source.load(Ordering::Relaxed);
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        // Pairs with the fence in `tell`: a word of a later write makes that write's version seen here.
+        fence(Ordering::Acquire);
+        let is_whole = before & 1 == 0 && self.version.load(Ordering::Relaxed) == before;
+        is_whole.then_some((mac_and_why, interface_and_source, mtu))
+    }
+
+    #[cold]
+    fn look_again(&self) -> Result<Resolved, Unresolved> {
+        let words = (1..LOOK_COUNT_MAX).find_map(|_| self.look());
+        words.map_or(Err(Unresolved::Changing), |(mac_and_why, interface_and_source, mtu)| {
+            unpack(mac_and_why, interface_and_source, mtu)
+        })
     }
 
     /// Why frames to it cannot be made; `None` if they can.
@@ -223,8 +244,7 @@ fn pack(state: Result<Resolved, Unresolved>) -> (u64, u64, u64) {
 fn unpack(mac_and_why: u64, interface_and_source: u64, mtu: u64) -> Result<Resolved, Unresolved> {
     let [a, b, c, d, e, f, _, why] = mac_and_why.to_be_bytes();
     if why != 0 {
-        let found = Unresolved::ALL.iter().find(|one| one.code() == why);
-        return Err(found.copied().unwrap_or(Unresolved::Changing));
+        return Err(Unresolved::of_code(why));
     }
     let [i, j, k, l, source @ ..] = interface_and_source.to_be_bytes();
     let [_, _, _, _, m, n, o, p] = mtu.to_be_bytes();

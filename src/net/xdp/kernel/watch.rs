@@ -47,7 +47,7 @@ pub struct WatcherConfig {
     /// Room for events that the thread has not read yet, in bytes; the kernel cuts it to `net.core.rmem_max`. Where it does not
     /// suffice everything is asked for anew.
     pub event_buffer_bytes: usize,
-    /// How often everything is looked up again although nothing was heard, and stale neighbours are looked for. Above zero.
+    /// How often everything is looked up again although nothing was heard, and stale neighbours are looked for. Zero: never.
     pub belt: Duration,
 }
 
