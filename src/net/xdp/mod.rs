@@ -27,5 +27,6 @@ pub use mode::{AttachMode, Mode, WantedMode};
 pub use port::{Port, PortConfig};
 pub use program::{XDP_PASS, XDP_REDIRECT};
 pub use socket::{
-    BusyPoll, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket, kick,
+    BusyPoll, FramePart, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket,
+    kick,
 };
