@@ -40,3 +40,16 @@ pub fn transport(names: &[&str], mode: WantedMode) -> XdpTransport {
     });
     XdpTransport::new(ports.collect(), watcher()).expect("descriptors")
 }
+
+/// As [`transport`], of one interface, with so few frames to receive into and to send from.
+pub fn small_transport(name: &str, frames: u32) -> XdpTransport {
+    let interface = interface(name);
+    let socket = SocketConfig {
+        receive_frames: frames,
+        send_frames: frames,
+        ..SocketConfig::new(interface.index, 0)
+    };
+    let config = PortConfig { socket, mode: WantedMode::Generic, stamps: false };
+    let port = Port::open(&config).expect("the lab has AF_XDP");
+    XdpTransport::new(vec![(interface, port)], watcher()).expect("descriptors")
+}
