@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -67,6 +68,17 @@ fn ip(arguments: &str) -> Result<(), String> {
     }
 }
 
+/// Removes what a run that was killed has left.
+fn sweep() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("pstk").and_then(|rest| rest.split('n').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = ip(&format!("netns del {name}")); // another test may have been faster
+        }
+    }
+}
+
 /// Namespaces `a` and `b`, joined by a pair: `pst0` in both, 10.77.0.1/24 and 10.77.0.2/24.
 struct Lab {
     a: String,
@@ -78,6 +90,7 @@ static LABS: AtomicU32 = AtomicU32::new(0);
 impl Lab {
     /// None, told, where there is no privilege for it.
     fn new() -> Option<Lab> {
+        sweep();
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = |side: &str| format!("pstk{}n{number}{side}", std::process::id());
         let lab = Lab { a: name("a"), b: name("b") };
