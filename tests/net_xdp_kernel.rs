@@ -6,20 +6,21 @@
 mod random;
 
 use std::fs;
-use std::io::Write;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use postern::net::xdp::frame::{Path, read_udp, write_udp};
 use postern::net::xdp::kernel::{
     DESTINATION_COUNT_MAX, Destination, Interface, LINK_COUNT_MAX, RouteKind, SOCKET_COUNT_MAX,
     Unresolved, Watcher, WatcherConfig, interfaces, route,
 };
 use random::Random;
+use socket2::{Domain, Protocol, Socket, Type};
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -73,7 +74,7 @@ fn sweep() {
     for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix("pstk").and_then(|rest| rest.split('n').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        if process.is_some_and(|process| !std::path::Path::new("/proc").join(process).exists()) {
             let _ = ip(&format!("netns del {name}")); // another test may have been faster
         }
     }
@@ -169,7 +170,8 @@ impl Lab {
     /// A datagram from `a` to `b` by the kernel, which has to find `b` for it.
     fn send(&self) {
         self.inside(&self.a, || {
-            let socket = UdpSocket::bind((A, 0)).expect("ours");
+            // A port of the namespace's own: always the same checksum.
+            let socket = UdpSocket::bind((A, 4_077)).expect("nobody else is there");
             let _ = socket.send_to(b"where are you", (B, 9));
         });
     }
@@ -411,6 +413,62 @@ fn a_stale_neighbour_that_moved_without_a_word_is_noticed() {
     let counts = watcher.counts();
     assert!(counts.refresh_count > 0 && counts.refresh_refused_count == 0, "{counts:?}");
     lab.send();
+    wait_mac(&destination, B_MAC);
+}
+
+#[test]
+fn frames_that_a_kernel_left_to_its_interface_are_read() {
+    let Some(lab) = Lab::new() else { return };
+    let ipv4 = i32::from(0x0800_u16.to_be());
+    let tap = lab.inside(&lab.b, || {
+        let tap = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ipv4)));
+        tap.expect("allowed, as namespaces are")
+    });
+    tap.set_nonblocking(true).expect("ours");
+    lab.send();
+    let mut bytes = [0; 2_048];
+    let length = wait_for("frame", || {
+        let length = (&tap).read(&mut bytes).ok()?;
+        bytes[..length].ends_with(b"where are you").then_some(length)
+    });
+    let udp = read_udp(&bytes[..length]).expect("the kernel's own");
+    assert_eq!((udp.source.ip(), udp.destination), (&A, SocketAddrV4::new(B, 9)));
+    assert_eq!(udp.payload, b"where are you");
+    let path = Path {
+        source_mac: A_MAC,
+        destination_mac: B_MAC,
+        source: udp.source,
+        destination: udp.destination,
+        ttl: 64,
+        tos: 0,
+    };
+    let mut ours = [0; 2_048];
+    assert_eq!(write_udp(&mut ours, &path, udp.payload), length);
+    assert_eq!(ours[..18], bytes[..18], "but for the identification, the same up to the checksums");
+    assert_eq!((&ours[20..24], &ours[26..40]), (&bytes[20..24], &bytes[26..40]));
+    assert_ne!(ours[40..42], bytes[40..42], "the kernel would have had to do it itself");
+}
+
+#[test]
+fn without_privilege_all_is_told_and_what_was_refused_is_counted() {
+    let Some(lab) = Lab::new() else { return };
+    lab.put_neighbour("02:00:00:00:00:98", "stale");
+    let config = WatcherConfig { belt: Duration::from_millis(50), ..WatcherConfig::default() };
+    let watcher = lab.inside(&lab.a, || {
+        // Of this thread and those it starts.
+        let none = rustix::thread::CapabilitySets {
+            effective: rustix::thread::CapabilitySet::empty(),
+            permitted: rustix::thread::CapabilitySet::empty(),
+            inheritable: rustix::thread::CapabilitySet::empty(),
+        };
+        rustix::thread::set_capabilities(None, none).expect("fewer are always allowed");
+        Watcher::start(&config).expect("it needs none")
+    });
+    let destination = ask(&watcher, B);
+    wait_mac(&destination, [2, 0, 0, 0, 0, 0x98]);
+    wait_until("refusal", || watcher.counts().refresh_refused_count > 0);
+    assert!(destination.resolved().is_some() && watcher.is_watching());
+    lab.put_neighbour("02:00:00:4d:00:02", "reachable");
     wait_mac(&destination, B_MAC);
 }
 
