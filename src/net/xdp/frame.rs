@@ -45,7 +45,7 @@ pub struct Path {
 /// Writes a whole frame, with both checksums, at the start of `frame` and returns its length in bytes. It forbids fragmenting,
 /// and its identification is therefore 0 (RFC 6864, section 4.1). Short frames are not padded: that is the driver's business.
 ///
-/// Some 15 ns for 100 bytes of payload.
+/// Some 9 ns for 100 bytes of payload.
 ///
 /// # Panics
 /// If `payload` is longer than [`PAYLOAD_BYTES_MAX`], or `frame` shorter than [`HEADERS_BYTES`] and `payload`.

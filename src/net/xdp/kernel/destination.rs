@@ -106,6 +106,12 @@ pub(super) struct Asked {
     pub out_interface: Option<u32>,
 }
 
+impl Asked {
+    /// What nobody asks.
+    pub(super) const NOTHING: Asked =
+        Asked { to: Ipv4Addr::UNSPECIFIED, from: Ipv4Addr::UNSPECIFIED, out_interface: None };
+}
+
 /// A next hop: an interface, and an address behind it.
 pub(super) type Hop = (u32, Ipv4Addr);
 

@@ -57,7 +57,7 @@ impl Drop for End {
         let sockets: Vec<_> = {
             let mut tables = self.0.tables();
             self.0.has_ended.store(true, Ordering::SeqCst);
-            for destination in tables.destinations.values() {
+            for destination in &tables.destinations {
                 destination.tell(Err(Unresolved::Unwatched), None);
             }
             for state in tables.states.values() {
@@ -197,14 +197,14 @@ impl Listener {
             if due.refresh {
                 tables.purge();
             }
-            let mut destinations = std::mem::take(&mut tables.queued);
+            let mut destinations: Vec<_> = tables.queued.drain(..).collect();
             if due.all {
-                destinations = tables.destinations.values().cloned().collect();
+                destinations = tables.destinations.clone();
             } else if !due.hops.is_empty() {
                 let is_due = |destination: &&Arc<Destination>| {
                     destination.hop().is_some_and(|hop| due.hops.contains(&hop))
                 };
-                destinations.extend(tables.destinations.values().filter(is_due).cloned());
+                destinations.extend(tables.destinations.iter().filter(is_due).cloned());
             }
             destinations
         };
