@@ -177,6 +177,9 @@ impl Endpoint {
             way.version = way.destination.version();
             way.ready = ready(&self.shared, &self.asked, way.to, &way.destination);
         }
+        if way.destination.take_confirmation() {
+            return None;
+        }
         way.ready
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// All that the frames to a destination need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Unresolved {
     InterfaceDown,
     /// It is the broadcast address of a network.
     Broadcast,
+    /// It is a group that somebody on this host has joined on that interface: only the kernel can hand it to them too.
+    Joined,
     /// It is reached by something that is not plain Ethernet.
     Unsupported,
     /// The kernel did not answer.
@@ -43,13 +45,14 @@ pub enum Unresolved {
 }
 
 impl Unresolved {
-    const ALL: [Unresolved; 10] = [
+    const ALL: [Unresolved; 11] = [
         Unresolved::Pending,
         Unresolved::NoNeighbour,
         Unresolved::Local,
         Unresolved::Unreachable,
         Unresolved::InterfaceDown,
         Unresolved::Broadcast,
+        Unresolved::Joined,
         Unresolved::Unsupported,
         Unresolved::Unanswered,
         Unresolved::Unwatched,
@@ -68,6 +71,7 @@ impl Unresolved {
             Unresolved::Unanswered => 8,
             Unresolved::Unwatched => 9,
             Unresolved::Changing => 10,
+            Unresolved::Joined => 11,
         }
     }
 
@@ -87,6 +91,7 @@ impl fmt::Display for Unresolved {
             Unresolved::Unreachable => "there is no route to it",
             Unresolved::InterfaceDown => "its interface is down or gone",
             Unresolved::Broadcast => "it is a broadcast address",
+            Unresolved::Joined => "it is a group that this host has joined as well",
             Unresolved::Unsupported => "the way to it is not plain Ethernet",
             Unresolved::Unanswered => "the kernel did not say which way it is",
             Unresolved::Unwatched => "nobody watches the kernel's tables any more",
@@ -130,6 +135,7 @@ pub struct Destination {
     mtu: AtomicU64,
     /// The interface and the address of its next hop; 0 for none. The watching thread's own.
     hop: AtomicU64,
+    should_confirm: AtomicBool,
     asked: Asked,
 }
 
@@ -144,6 +150,7 @@ impl Destination {
             interface_and_source: AtomicU64::new(0),
             mtu: AtomicU64::new(0),
             hop: AtomicU64::new(0),
+            should_confirm: AtomicBool::new(false),
             asked,
         }
     }
@@ -197,6 +204,18 @@ impl Destination {
     /// Why frames to it cannot be made; `None` if they can.
     pub fn why(&self) -> Option<Unresolved> {
         self.state().err()
+    }
+
+    /// Whether the next datagram should go through the kernel, which then makes sure that the neighbour still is where it was:
+    /// true once, each time that it has not heard of it for a while and cannot be asked otherwise. One load.
+    #[inline]
+    pub fn take_confirmation(&self) -> bool {
+        self.should_confirm.load(Ordering::Relaxed)
+            && self.should_confirm.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn ask_to_confirm(&self) {
+        self.should_confirm.store(true, Ordering::Relaxed);
     }
 
     /// Changes with every change of [`state`](Destination::state), so that what was made of it can be kept meanwhile. One load.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 )]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ pub(super) struct Tables {
     /// What the kernel has told of its interfaces.
     pub links: BTreeMap<u32, Link>,
     pub states: BTreeMap<u32, Arc<LinkState>>,
-    pub sockets: BTreeMap<u64, Weak<SocketFlag>>,
+    pub sockets: BTreeMap<u64, Arc<AtomicBool>>,
     socket_id: u64,
     pub fault: Option<String>,
 }
@@ -297,7 +297,7 @@ impl Watcher {
         let flag = Arc::new(SocketFlag::new(id, fd, Arc::clone(&self.shared)));
         let has_ended = self.shared.has_ended.load(Ordering::SeqCst);
         if !has_ended {
-            tables.sockets.insert(id, Arc::downgrade(&flag));
+            tables.sockets.insert(id, flag.signal());
         }
         drop(tables);
         if has_ended {
