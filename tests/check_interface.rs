@@ -69,6 +69,27 @@ fn an_interface_that_is_not_there_is_an_error_that_names_those_that_are() {
     }
 }
 
+#[test]
+fn it_needs_no_privilege_and_tells_the_same_without() {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+    command.args(["--bounding-set=-all", env!("CARGO_BIN_EXE_postern")]);
+    let mut probe = Command::new("setpriv");
+    if !probe.args(command.get_args()).arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return skipped("setpriv cannot start this program as another user: run it as root");
+    }
+    // Devices, and not what a test elsewhere makes and removes meanwhile.
+    let all = std::fs::read_dir("/sys/class/net").expect("interfaces").map(|one| one.expect("one"));
+    let devices = all.filter(|one| one.path().join("device").exists() || one.file_name() == "lo");
+    for name in devices.map(|one| one.file_name().into_string().expect("plain")) {
+        let mut unprivileged = Command::new(command.get_program());
+        let without = postern(unprivileged.args(command.get_args()), &[&name]);
+        let without = findings(&without, &name);
+        assert_eq!(without, findings(&here(&[&name]), &name));
+        assert_eq!(without.len(), interface_check_ids().count(), "{name}");
+    }
+}
+
 /// A network namespace with a pair of veth interfaces, gone at the end.
 struct Namespace(String);
 

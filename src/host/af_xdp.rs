@@ -1,7 +1,9 @@
 //! Can AF_XDP be had on an interface, with what this process has, and if not, why not? Says all reasons at once.
 
+use std::path::Path;
+
 use crate::host::interface::{XdpMode, best_mode};
-use crate::host::probe::bytes_text;
+use crate::host::probe::{bytes_text, limit};
 use crate::host::{AF_XDP, Conclusion, Finding};
 use crate::net::interface::{InterfaceError, InterfaceFacts};
 use crate::runtime::capabilities::Capability;
@@ -27,6 +29,14 @@ pub struct AfXdpMeans {
     pub missing: Vec<Capability>,
     /// `RLIMIT_MEMLOCK` in bytes; `u64::MAX` without a limit, none if it is unknown.
     pub memlock_bytes: Option<u64>,
+}
+
+impl AfXdpMeans {
+    /// What the calling thread may do, with the limit as far as it can raise it. `root` is where `/proc` is, normally `/`.
+    pub fn of_this_thread(root: &Path) -> AfXdpMeans {
+        let memlock_bytes = limit(root, "Max locked memory", 1);
+        AfXdpMeans { missing: Capability::missing(), memlock_bytes }
+    }
 }
 
 /// What can be had.
@@ -267,6 +277,21 @@ mod tests {
             let verdict = af_xdp(Ok(&ice()), &WANTED, &means);
             assert_eq!(reasons(&verdict).is_empty(), fits, "{means:?}");
         }
+    }
+
+    #[test]
+    fn the_limit_is_the_hard_one() {
+        let root = tempfile::tempdir().expect("a folder");
+        let means = |line: &str| {
+            std::fs::create_dir_all(root.path().join("proc/self")).expect("a folder");
+            std::fs::write(root.path().join("proc/self/limits"), line).expect("a file");
+            AfXdpMeans::of_this_thread(root.path()).memlock_bytes
+        };
+        assert_eq!(means("Max locked memory     8388608    16777216   bytes\n"), Some(16 << 20));
+        assert_eq!(means("Max locked memory     8388608    unlimited  bytes\n"), Some(u64::MAX));
+        assert_eq!(means("Max locked memory     8388608\n"), None);
+        assert_eq!(means(""), None);
+        assert_eq!(AfXdpMeans::of_this_thread(Path::new("/")).missing, Capability::missing());
     }
 
     #[test]

@@ -279,6 +279,10 @@ fn busy_poll(facts: &InterfaceFacts, _: &Wants) -> Conclusion {
     if facts.is_loopback {
         return Conclusion::ok("the loopback interface has nothing to poll");
     }
+    if !facts.is_up {
+        // The kernel tells no queue of it then.
+        return Conclusion::ok("not told while it is down");
+    }
     if facts.kernel.is_none() {
         return Conclusion::warn("unknown", "mount /proc");
     }

@@ -222,6 +222,13 @@ fn each_fault_is_found_alone_with_what_to_type() {
 }
 
 #[test]
+fn what_is_told_only_of_an_interface_that_is_up_is_no_fault_of_one_that_is_down() {
+    let none = Some(PollableQueues { queue_count: 0, with_napi_count: 0 });
+    let facts = InterfaceFacts { is_up: false, has_carrier: false, pollable: none, ..ice() };
+    assert_eq!(ids(&facts), ["interface-link"]);
+}
+
+#[test]
 fn bounds_are_on_the_right_side() {
     for (mtu, is_ok) in [(0, true), (1500, true), (1774, true), (1775, false)] {
         assert_eq!(ids(&InterfaceFacts { mtu, ..ice() }).is_empty(), is_ok, "{mtu}");
