@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::host::interface::{XdpMode, best_mode};
+use crate::host::interface::{XdpMode, best_mode, take_off};
 use crate::host::probe::{bytes_text, limit};
 use crate::host::{AF_XDP, Conclusion, Finding};
 use crate::net::interface::{InterfaceError, InterfaceFacts};
@@ -150,9 +150,7 @@ fn of_interface(facts: &InterfaceFacts, wanted: &AfXdpWanted, reasons: &mut Reas
     if let Some(program) = facts.program {
         refuse(
             format!("XDP program {} is attached ({})", program.id, program.mode.word()),
-            format!(
-                "see whose it is: sudo bpftool net show dev {name}; take it off: sudo ip link set dev {name} xdp off"
-            ),
+            take_off(name, program.mode),
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Is a network interface fit for AF_XDP? Each judgement is a pure function of what was gathered, so that it can be had of any card.
 
 use crate::host::{Conclusion, Finding, Wants};
-use crate::net::interface::{Extent, Feature, InterfaceFacts, XdpFeatures};
+use crate::net::interface::{AttachedMode, Extent, Feature, InterfaceFacts, XdpFeatures};
 use crate::runtime::CoreSet;
 
 type InterfaceCheck = (&'static str, fn(&InterfaceFacts, &Wants) -> Conclusion);
@@ -152,12 +152,22 @@ fn xdp_program(facts: &InterfaceFacts, _: &Wants) -> Conclusion {
                 program.id,
                 program.mode.word()
             ),
-            format!(
-                "see whose it is: sudo bpftool net show dev {0}; take it off: sudo ip link set dev {0} xdp off",
-                facts.name
-            ),
+            take_off(&facts.name, program.mode),
         ),
     }
+}
+
+/// How to be rid of a program: one that a link holds goes with its owner, and can be taken off by nobody else.
+pub(super) fn take_off(interface: &str, mode: AttachedMode) -> String {
+    let word = match mode {
+        AttachedMode::Native => "xdpdrv",
+        AttachedMode::Generic => "xdpgeneric",
+        AttachedMode::Hardware => "xdpoffload",
+        AttachedMode::Several => "xdp",
+    };
+    format!(
+        "end its owner (sudo bpftool net show dev {interface}; sudo bpftool link); if it has none: sudo ip link set dev {interface} {word} off"
+    )
 }
 
 /// What a frame has besides the MTU: Ethernet's header and a VLAN tag.

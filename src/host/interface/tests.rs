@@ -108,9 +108,15 @@ const FAULTS: &[(&str, Grade, &str, &str, Break)] = &[
     ("interface-xdp-mode", Grade::Warn, "generic only", "native XDP", |f| {
         f.xdp = f.xdp.map(|xdp| XdpFeatures { redirect: false, ..xdp });
     }),
-    ("interface-xdp-program", Grade::Fail, "program 42 is attached (generic)", "xdp off", |f| {
-        f.program = Some(AttachedProgram { id: 42, mode: AttachedMode::Generic });
-    }),
+    (
+        "interface-xdp-program",
+        Grade::Fail,
+        "program 42 is attached (generic)",
+        "xdpgeneric off",
+        |f| {
+            f.program = Some(AttachedProgram { id: 42, mode: AttachedMode::Generic });
+        },
+    ),
     ("interface-mtu", Grade::Warn, "4 KiB", "mtu 1500", |f| f.mtu = 1775),
     ("interface-mtu", Grade::Warn, "4 KiB", "mtu 1500", |f| f.mtu = 3498),
     ("interface-mtu", Grade::Warn, "above 3498", "mtu 1500", |f| f.mtu = 3499),
@@ -218,6 +224,20 @@ fn each_fault_is_found_alone_with_what_to_type() {
     }
     for id in interface_check_ids() {
         assert!(FAULTS.iter().any(|fault| fault.0 == id), "no way to get {id} wrong");
+    }
+}
+
+#[test]
+fn a_program_is_taken_off_in_its_own_mode() {
+    for (mode, word) in [
+        (AttachedMode::Native, "eth7 xdpdrv off"),
+        (AttachedMode::Generic, "eth7 xdpgeneric off"),
+        (AttachedMode::Hardware, "eth7 xdpoffload off"),
+        (AttachedMode::Several, "eth7 xdp off"),
+    ] {
+        let program = Some(AttachedProgram { id: 42, mode });
+        let fault = &faults(&InterfaceFacts { program, ..ice() })["interface-xdp-program"];
+        assert!(fault.remedy.ends_with(word), "{fault}");
     }
 }
 
