@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use postern::host::check_ids;
+use postern::host::{AF_XDP, check_ids, interface_check_ids};
 use postern::runtime::{EXIT_NOT_DRAINED, Fatal};
 
 fn tuning(file: &str) -> PathBuf {
@@ -32,7 +32,8 @@ fn every_check_has_its_section_and_every_section_its_check() {
         assert!(sections.insert(id, body).is_none(), "{id} twice");
     }
     let ids: Vec<&str> = sections.keys().copied().collect();
-    let mut expected: Vec<&str> = check_ids().collect();
+    let mut expected: Vec<&str> =
+        check_ids().chain(interface_check_ids()).chain([AF_XDP]).collect();
     expected.sort_unstable();
     assert_eq!(ids, expected);
     for (id, body) in sections {

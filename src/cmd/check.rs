@@ -1,4 +1,4 @@
-//! `postern check`: is this machine fit for the configured layout? One line a check, with the remedy to type.
+//! `postern check`: is this machine, and are these interfaces, fit for the gateway? One line a check, with the remedy to type.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,17 @@ use serde_json::json;
 
 use crate::cmd::output::heard;
 use crate::host::{self, Finding, Grade, Wants};
+use crate::net::interface::{InterfaceError, InterfaceFacts};
 
-/// Checks whether this machine is fit for the configured layout: a line for each finding, with the remedy.
+/// Checks whether this machine is fit for the configured layout, and interfaces for AF_XDP: a line for each finding, with the remedy.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
     /// The configuration whose layout is checked; without it the default configuration.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A network interface whose fitness for AF_XDP is checked as well. May be given more than once.
+    #[arg(long, value_name = "IF")]
+    pub interface: Vec<String>,
     /// How the findings are printed.
     #[arg(long, value_enum, default_value_t = CheckOutput::Text)]
     pub output: CheckOutput,
@@ -28,6 +32,8 @@ pub enum CheckOutput {
     Json,
 }
 
+/// The exit status when an interface is not there: an argument that makes no sense.
+pub const EXIT_NO_INTERFACE: u8 = 2;
 /// The exit status when a check failed.
 pub const EXIT_UNFIT: u8 = 1;
 
@@ -50,12 +56,34 @@ pub fn run_under(
     output: CheckOutput,
     out: &mut impl Write,
 ) -> io::Result<u8> {
-    let findings = host::check(root, wants);
+    report(&host::check(root, wants), output, out)
+}
+
+/// The findings on these interfaces of this machine, each asked once, in the order given.
+///
+/// # Errors
+/// The first interface that is not there or not told of, in one sentence.
+pub fn interfaces(names: &[String], wants: &Wants) -> Result<Vec<Finding>, InterfaceError> {
+    let mut findings = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        if !names[..at].contains(name) {
+            let facts = InterfaceFacts::gather(name, Path::new("/"))?;
+            findings.extend(host::check_interface(&facts, wants));
+        }
+    }
+    Ok(findings)
+}
+
+/// Prints `findings` to `out`. Returns the exit status, as [`run`].
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn report(findings: &[Finding], output: CheckOutput, out: &mut impl Write) -> io::Result<u8> {
     heard(match output {
-        CheckOutput::Text => print_text(&findings, out),
-        CheckOutput::Json => print_json(&findings, out),
+        CheckOutput::Text => print_text(findings, out),
+        CheckOutput::Json => print_json(findings, out),
     })?;
-    Ok(if count(&findings, Grade::Fail) > 0 { EXIT_UNFIT } else { 0 })
+    Ok(if count(findings, Grade::Fail) > 0 { EXIT_UNFIT } else { 0 })
 }
 
 fn count(findings: &[Finding], grade: Grade) -> usize {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::topology;
+use crate::{host, topology};
 
 pub mod book;
 pub mod check;
@@ -54,7 +54,18 @@ pub fn check_configured(args: &check::CheckArgs) -> ExitCode {
             return ExitCode::from(run::EXIT_CONFIG);
         }
     };
-    match check::run(&topology::wants(&config), args.output, &mut std::io::stdout().lock()) {
+    let wants = topology::wants(&config);
+    // Asked first: a name that is mistyped is told before anything else.
+    let of_interfaces = match check::interfaces(&args.interface, &wants) {
+        Ok(findings) => findings,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(check::EXIT_NO_INTERFACE);
+        }
+    };
+    let mut findings = host::check(Path::new("/"), &wants);
+    findings.extend(of_interfaces);
+    match check::report(&findings, args.output, &mut std::io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
         Err(error) => mute(&error),
     }

@@ -10,7 +10,8 @@ use clap::Args;
 
 use crate::config::{AllocationGuard, Config, Wanted};
 use crate::control::Server;
-use crate::runtime::memory::{self, Outcome as Grant};
+use crate::runtime::capabilities::{self, Capability};
+use crate::runtime::memory::{self, MemoryReport, Outcome as Grant};
 use crate::runtime::{
     Clock, EXIT_NOT_DRAINED, OnHotAllocation, Signals, Supervisor, SupervisorConfig,
     on_hot_allocation,
@@ -106,8 +107,12 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
         AllocationGuard::Count => OnHotAllocation::Count,
         AllocationGuard::Abort => OnHotAllocation::Abort,
     });
-    prepare_memory(config)?;
-    let mut gateway = topology::gateway(config, &registry, clock, None).map_err(Failure::start)?;
+    let memory = prepare_memory(config)?;
+    let opened = topology::open(config).map_err(Failure::start)?;
+    // Between the two: what needs a capability is open, and the first thread, a media driver's own, is not there yet.
+    let dropped = drop_capabilities(&memory)?;
+    let mut gateway =
+        topology::gateway(config, opened, &registry, clock, None).map_err(Failure::start)?;
     // Reading the journal of earlier runs took memory that is not needed any more.
     memory::give_back();
     // The plan tells its own remarks.
@@ -133,6 +138,7 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     let _driver = gateway.driver.take();
     let outcome = gateway.outcome.clone();
     let control = start_control(gateway, &registry, &supervisor, clock)?;
+    tell_capabilities(&dropped, &memory);
     let mut next_anchor = clock.now();
     let ending = supervisor.run(|_| {
         if clock.now() >= next_anchor {
@@ -167,7 +173,47 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn prepare_memory(config: &Config) -> Result<(), Failure> {
+/// Gives up what the set-up needed and nothing after it does. There is one exception: where memory could be locked only by
+/// `CAP_IPC_LOCK`, it stays. The kernel asks for it again with every mapping and every page a stack grows by, which without it
+/// would fail in the middle of the day. With `LimitMEMLOCK=infinity`, as in the unit, it goes with the others.
+fn drop_capabilities(memory: &MemoryReport) -> Result<Vec<Capability>, Failure> {
+    capabilities::drop_but(kept(memory)).map_err(Failure::start)
+}
+
+fn kept(memory: &MemoryReport) -> &'static [Capability] {
+    if memory.needs_ipc_lock { &[Capability::IpcLock] } else { &[] }
+}
+
+/// Says what was given up, and makes sure of it over every thread there is: by now that is all of them.
+fn tell_capabilities(dropped: &[Capability], memory: &MemoryReport) {
+    let kept = kept(memory);
+    let (holders, thread_count) = match capabilities::holders(Path::new("/proc/self")) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!("capabilities: the threads cannot be looked at: {error}");
+            return;
+        }
+    };
+    let has_more = |holder: &&capabilities::Holder| holder.held != kept;
+    for holder in holders.iter().filter(has_more) {
+        tracing::error!("capabilities: not given up by thread {holder}");
+    }
+    if holders.iter().any(|holder| has_more(&holder)) {
+        return;
+    }
+    let why = if kept.is_empty() {
+        ""
+    } else {
+        ", as memory is locked beyond the limit (with LimitMEMLOCK=infinity in the unit it goes as well)"
+    };
+    tracing::info!(
+        "capabilities: given up: {}; left in {thread_count} threads: {}{why}",
+        capabilities::names(dropped),
+        capabilities::names(kept)
+    );
+}
+
+fn prepare_memory(config: &Config) -> Result<MemoryReport, Failure> {
     let report = memory::prepare(config.runtime.lock_memory != Wanted::Off);
     for (what, wanted, grant) in [
         ("locked memory", config.runtime.lock_memory, &report.locked),
@@ -181,7 +227,7 @@ fn prepare_memory(config: &Config) -> Result<(), Failure> {
             (Wanted::Auto | Wanted::Required, _) => tracing::info!("{what}: {grant}"),
         }
     }
-    Ok(())
+    Ok(report)
 }
 
 /// Control on a thread of its own among the housekeeping cores: it serves people, and may wait.

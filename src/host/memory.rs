@@ -13,7 +13,7 @@ pub(super) fn memory_lock(probe: &Probe<'_>) -> Conclusion {
     if memory::can_exceed_limit(probe.root()) {
         return Conclusion::ok("CAP_IPC_LOCK: no limit applies");
     }
-    match probe.limit("Max locked memory") {
+    match probe.hard_limit("Max locked memory") {
         Some(u64::MAX) => Conclusion::ok("unlimited"),
         Some(limit) if limit >= LOCK_BYTES_MIN => Conclusion::ok(bytes_text(limit)),
         Some(limit) => Conclusion::warn(

@@ -1,9 +1,11 @@
 //! Is this machine fit for the configured layout? The same ids as `tuning/`.
 //!
-//! Every check reads files of `/proc` and `/sys` under a root that tests replace; none changes anything, and none needs a
-//! privilege. This module must not know the configuration: it is told what the gateway wants.
+//! Every check of the machine reads files of `/proc` and `/sys` under a root that tests replace; those of an interface judge what
+//! [`crate::net::interface`] gathered. None changes anything, and none needs a privilege. This module must not know the configuration: it is told what the gateway wants.
 
+mod af_xdp;
 mod cores;
+mod interface;
 mod kernel;
 mod memory;
 mod network;
@@ -16,6 +18,9 @@ use std::path::{Path, PathBuf};
 use crate::runtime::CoreSet;
 use crate::runtime::layout::Plan;
 use probe::Probe;
+
+pub use af_xdp::{AfXdpMeans, AfXdpVerdict, AfXdpWanted, af_xdp};
+pub use interface::{XdpMode, check_interface, interface_check_ids};
 
 /// A thread that orders or market data pass through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +183,10 @@ const CHECKS: &[Check] = &[
     ("kernel-version", kernel::version),
 ];
 
-/// The ids of all checks, in the order of the report.
+/// The finding of [`af_xdp`].
+pub const AF_XDP: &str = "af-xdp";
+
+/// The ids of all checks of the machine, in the order of the report.
 pub fn check_ids() -> impl Iterator<Item = &'static str> {
     CHECKS.iter().map(|(id, _)| *id)
 }

@@ -65,12 +65,22 @@ impl<'a> Probe<'a> {
 
     /// A soft limit of `/proc/self/limits`: none if it is not there, `u64::MAX` if there is no limit.
     pub fn limit(&self, name: &str) -> Option<u64> {
-        let limits = self.text("proc/self/limits")?;
-        let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
-        match rest.split_whitespace().next()? {
-            "unlimited" => Some(u64::MAX),
-            number => number.parse().ok(),
-        }
+        limit(self.root, name, 0)
+    }
+
+    /// A hard limit: up to it the gateway raises the soft one by itself.
+    pub fn hard_limit(&self, name: &str) -> Option<u64> {
+        limit(self.root, name, 1)
+    }
+}
+
+/// The soft (0) or hard (1) limit of that name in the `/proc/self/limits` under `root`; `u64::MAX` where there is none.
+pub(super) fn limit(root: &Path, name: &str, column: usize) -> Option<u64> {
+    let limits = std::fs::read_to_string(root.join("proc/self/limits")).ok()?;
+    let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    match rest.split_whitespace().nth(column)? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
     }
 }
 

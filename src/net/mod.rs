@@ -1,5 +1,5 @@
 //! Datagrams in and out: kernel UDP, capture files. One monomorphised trait for all sources. And the way to the servers that
-//! make good what multicast lost.
+//! make good what multicast lost, and what the kernel tells of network interfaces.
 //!
 //! This module must not know what the datagrams hold.
 
@@ -17,6 +17,7 @@ mod udp;
 
 pub mod capture;
 pub mod xdp;
+pub mod interface;
 
 pub use any::{AnySource, SourceSet, StreamedSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::runtime::capabilities::Capability;
 use crate::runtime::sys::{self, MallocParameter};
 
 /// What came of asking the machine for something.
@@ -46,6 +47,9 @@ pub struct MemoryReport {
     pub huge_pages: Outcome,
     /// The C library keeps freed memory and serves nothing by mappings of their own.
     pub malloc: Outcome,
+    /// Memory is locked beyond the limit, by `CAP_IPC_LOCK`. It has to stay: without it every later mapping, and the growth of a
+    /// stack, is refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
+    pub needs_ipc_lock: bool,
 }
 
 impl fmt::Display for MemoryReport {
@@ -60,8 +64,12 @@ impl fmt::Display for MemoryReport {
 ///
 /// With `lock`, everything mapped from here on is locked and so resident at once: what is mapped sparsely becomes real.
 pub fn prepare(lock: bool) -> MemoryReport {
+    // What the limit allows needs no capability later.
+    sys::raise_locked_memory_limit();
+    let locked = if lock { lock_all() } else { not_asked() };
     MemoryReport {
-        locked: if lock { lock_all() } else { not_asked() },
+        needs_ipc_lock: locked.is_granted() && is_limit_too_low(),
+        locked,
         huge_pages: huge_pages(Path::new("/")),
         malloc: tune_malloc(),
     }
@@ -79,10 +87,8 @@ fn lock_all() -> Outcome {
         "set LimitMEMLOCK=infinity in the unit, or run `ulimit -l unlimited` first";
     // With a limit, `MCL_FUTURE` makes later mappings fail once it is reached, in the middle of the day. So a limit that
     // is not far above what we need is treated as a refusal, and nothing is locked.
-    if let Some(limit) = sys::locked_memory_limit()
-        && !can_exceed_limit(Path::new("/"))
-        && limit < LOCK_BYTES_MIN
-    {
+    if is_limit_too_low() && !can_exceed_limit(Path::new("/")) {
+        let limit = sys::locked_memory_limit().unwrap_or_default();
         return Outcome::Refused { reason: format!("the limit is {limit} bytes"), remedy: REMEDY };
     }
     match sys::lock_memory() {
@@ -97,13 +103,15 @@ fn lock_all() -> Outcome {
 /// Below this limit locking everything would end in failed mappings: Aeron's log buffers alone take hundreds of MiB.
 pub const LOCK_BYTES_MIN: u64 = 1 << 32;
 
-/// Whether the process holds the capability that the limit does not bind (`CAP_IPC_LOCK`, number 14).
+fn is_limit_too_low() -> bool {
+    sys::locked_memory_limit().is_some_and(|limit| limit < LOCK_BYTES_MIN)
+}
+
+/// Whether the process holds the capability that the limit does not bind.
 pub(crate) fn can_exceed_limit(root: &Path) -> bool {
-    const CAP_IPC_LOCK: u32 = 14;
     let status = std::fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> CAP_IPC_LOCK & 1 == 1
+    line.is_some_and(|mask| Capability::of_mask(mask).contains(&Capability::IpcLock))
 }
 
 /// Whether huge pages of 2 MiB can be had.

@@ -4,6 +4,7 @@
 
 mod agent;
 mod alloc;
+pub mod capabilities;
 mod clock;
 mod cores;
 mod duty;

@@ -107,6 +107,22 @@ pub(super) fn locked_memory_limit() -> Option<u64> {
     (status == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
+/// Raises the limit on locked memory as far as this process may: away, with `CAP_SYS_RESOURCE`; else to what the hard limit is.
+pub(super) fn raise_locked_memory_limit() {
+    let none = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `none` is a valid rlimit of ours for the whole call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const none) } == 0 {
+        return;
+    }
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit of ours for the whole call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: as above. Refused, the limit stays what it was.
+        let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    }
+}
+
 /// Locks what is mapped now and what will be.
 ///
 /// # Errors

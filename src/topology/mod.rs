@@ -114,12 +114,31 @@ fn because(what: &str) -> impl FnOnce(&dyn fmt::Display) -> WiringError {
     move |error| WiringError(format!("{what}: {error}"))
 }
 
-/// Wires a gateway: opens journal, sockets and captures, builds rings, and hands each thread what it needs. Nothing runs yet.
+/// What may need a privilege to be opened, open. Nothing else of a gateway needs one.
+#[derive(Debug)]
+pub struct Opened {
+    sources: SourceSet,
+    remarks: Vec<String>,
+}
+
+/// Opens what may need a privilege: the feeds' sockets, whose interfaces are told to stamp. It starts no thread, so that
+/// the privileges can be given up before there is any ([`crate::runtime::capabilities`]).
+///
+/// # Errors
+/// The first source that cannot be opened, in one sentence.
+pub fn open(config: &Config) -> Result<Opened, WiringError> {
+    let (sources, remarks) = sources::open(config).map_err(WiringError)?;
+    Ok(Opened { sources, remarks })
+}
+
+/// Wires a gateway around what [`open`] opened: opens the journal, builds rings, and hands each thread what it needs. Nothing runs
+/// yet but the threads of a media driver that has its own.
 ///
 /// # Errors
 /// What is missing, in one sentence.
 pub fn gateway(
     config: &Config,
+    opened: Opened,
     registry: &Registry,
     clock: Clock,
     extra: Option<ExtraAgent>,
@@ -135,7 +154,7 @@ pub fn gateway(
         config::DriverMode::Invoker | config::DriverMode::External => None,
     };
     let outcome = Outcome::default();
-    let (mut seeds, control_risk, remarks) = seeds(config, registry, clock, &outcome)?;
+    let (mut seeds, control_risk, remarks) = seeds(config, opened, registry, clock, &outcome)?;
     let mut extra = extra;
     let guests = Guests::default();
     let mut threads = Vec::new();
@@ -252,6 +271,7 @@ struct FeedSeed {
 /// Builds every ring and gives its two ends to the two agents it joins.
 fn seeds(
     config: &Config,
+    opened: Opened,
     registry: &Registry,
     clock: Clock,
     outcome: &Outcome,
@@ -270,7 +290,7 @@ fn seeds(
         RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
 
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
-    let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
+    let Opened { sources, remarks: source_remarks } = opened;
     remarks.extend(source_remarks);
     let seeds = Seeds {
         entry: Some(EntrySeed {

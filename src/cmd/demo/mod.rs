@@ -233,7 +233,9 @@ impl GatewaySide {
             let side = GatewaySide::Elsewhere(Box::new(process), layout);
             return Ok((side, topology::plan_of(config), threads));
         }
-        let mut gateway = topology::gateway(config, registry, clock, Some(World::relay(config)))
+        let relay = Some(World::relay(config));
+        let mut gateway = topology::open(config)
+            .and_then(|opened| topology::gateway(config, opened, registry, clock, relay))
             .map_err(|error| error.to_string())?;
         let (plan, threads) = (gateway.plan.clone(), std::mem::take(&mut gateway.threads));
         Ok((GatewaySide::Here(Box::new(gateway)), plan, threads))

@@ -271,7 +271,9 @@ pub(super) fn gateway(directory: &Path) -> Result<(), String> {
     let signals = Signals::catch().map_err(|error| format!("signals: {error}"))?;
     let config = Config::load(&directory.join(CONFIG_FILE)).map_err(|errors| errors.to_string())?;
     let (clock, registry) = (Clock::start(), Registry::new());
-    let mut gateway = topology::gateway(&config, &registry, clock, Some(World::relay(&config)))
+    let relay = Some(World::relay(&config));
+    let mut gateway = topology::open(&config)
+        .and_then(|opened| topology::gateway(&config, opened, &registry, clock, relay))
         .map_err(|error| error.to_string())?;
     let layout = gateway.plan.layout.to_string();
     let may_end = Arc::<AtomicBool>::default();
