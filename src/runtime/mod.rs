@@ -13,6 +13,7 @@ mod large;
 pub mod layout;
 mod lifecycle;
 pub mod memory;
+mod namespace;
 mod prefetch;
 mod supervisor;
 mod sys;
@@ -30,6 +31,7 @@ pub use idle::{Idle, Idler, PARK_DEFAULT, PARK_MAX, ParseIdleError};
 pub use lanes::lanes_equal;
 pub use large::{ask_for_large_pages, table as large_table};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_drained, all_quiet};
+pub use namespace::NetworkNamespace;
 pub use prefetch::{prefetch, prefetch_row};
 pub use supervisor::{
     Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the machine part of `runtime`: libc calls without a safe wrapper")]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::runtime::cores::{CORE_COUNT_MAX, CoreSet};
@@ -120,6 +121,16 @@ pub(super) fn lock_memory() -> io::Result<()> {
 pub(super) fn unlock_memory() {
     // SAFETY: takes nothing.
     let _ = unsafe { libc::munlockall() };
+}
+
+/// Moves the calling thread into a network namespace.
+///
+/// # Errors
+/// As the kernel says.
+pub(super) fn enter_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes two numbers and touches no memory of ours; the kernel checks what the descriptor is of.
+    let status = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets a parameter of the C library's allocator; whether it took it.
