@@ -25,6 +25,7 @@ use postern::feed::iex::tp::{Header, ProtocolId, SessionNumber, StreamId};
 use postern::feed::iex::{deep, tops};
 use postern::feed::soupbintcp::Login;
 use postern::net::capture::Capture;
+use postern::net::xdp;
 use postern::sim::day::{BUFFER_BYTES, Day, DayConfig};
 use postern::sim::day_file::PcapFile;
 use postern::types::UtcNanos;
@@ -191,6 +192,27 @@ fn snapshot() -> Vec<u8> {
     stream
 }
 
+/// Frames as a sender past the kernel makes them, each once with a whole checksum and once with none.
+fn xdp_frames() -> Vec<Vec<u8>> {
+    let path = xdp::frame::Path {
+        source_mac: [2, 0, 0, 0, 0, 1],
+        destination_mac: [2, 0, 0, 0, 0, 2],
+        source: "10.0.0.1:40000".parse().expect("an address"),
+        destination: "10.0.0.2:26400".parse().expect("an address"),
+        ttl: 1,
+        tos: 0,
+    };
+    let mut frames = Vec::new();
+    for payload in mold().iter().take(40) {
+        let mut frame = vec![0; payload.len() + xdp::frame::HEADERS_BYTES];
+        xdp::frame::write_udp(&mut frame, &path, payload);
+        frames.push(frame.clone());
+        frame[40..42].fill(0);
+        frames.push(frame);
+    }
+    frames
+}
+
 #[test]
 fn itch_and_moldudp64() {
     let (messages, packets) = (itch(), mold());
@@ -225,6 +247,7 @@ fn captures_and_frames() {
     let odd = [section(Order { big: true }), block(order, 10, b"unknown")].concat();
     blocks.extend([whole, odd]);
     take("frame", &frames, targets::frame::take);
+    take("xdp_frame", &xdp_frames(), targets::xdp_frame::take);
     take("capture", &files, targets::capture::take);
     take("capture_pcapng", &blocks, targets::capture_pcapng::take);
 }

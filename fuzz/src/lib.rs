@@ -19,3 +19,4 @@ pub mod sbe_journal;
 pub mod sbe_market_data;
 pub mod sbe_order_entry;
 pub mod soupbintcp;
+pub mod xdp_frame;

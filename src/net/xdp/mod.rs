@@ -5,6 +5,8 @@
 //!
 //! This module must not know what the datagrams hold.
 
+pub mod frame;
+
 mod bpf;
 mod btf;
 mod error;
