@@ -6,6 +6,7 @@
 //! This module must not know what the datagrams hold.
 
 pub mod frame;
+pub mod kernel;
 
 mod bpf;
 mod btf;

@@ -1,0 +1,81 @@
+//! Whether a kernel socket has something to read, told by the watching thread: whoever polls asks no kernel while it has nothing.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::epoll;
+
+use crate::net::xdp::kernel::watch::Shared;
+
+/// Whether a socket has something to read. The socket is watched for as long as this is held.
+///
+/// It holds a duplicate of the socket's descriptor: closing the socket's own first is safe, and the socket then lives until this is
+/// dropped as well.
+pub struct SocketFlag {
+    is_ready: AtomicBool,
+    id: u64,
+    fd: OwnedFd,
+    shared: Arc<Shared>,
+}
+
+impl SocketFlag {
+    pub(super) fn new(id: u64, fd: OwnedFd, shared: Arc<Shared>) -> SocketFlag {
+        SocketFlag { is_ready: AtomicBool::new(false), id, fd, shared }
+    }
+
+    /// Whether the socket has something to read, or an error to tell. One load. Stays true once nobody watches any more, so that
+    /// the socket is then polled as any other.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// Asks to be told of the next datagram, once the socket was read until it had nothing more (`WouldBlock`). What arrived
+    /// since is told as well. One system call.
+    pub fn rearm(&self) {
+        // Lowered first: what makes it true again is an event of the arming below, and that looks at what is there already.
+        self.is_ready.store(false, Ordering::SeqCst);
+        let armed = epoll::modify(&self.shared.epoll, &self.fd, self.event(), interest());
+        // The thread's end sets the one and then the other: either it is seen here, or it comes after what was lowered above.
+        if armed.is_err() || self.shared.has_ended.load(Ordering::SeqCst) {
+            self.is_ready.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Has it watched from now on.
+    pub(super) fn arm(&self) -> std::io::Result<()> {
+        Ok(epoll::add(&self.shared.epoll, &self.fd, self.event(), interest())?)
+    }
+
+    pub(super) fn raise(&self) {
+        self.is_ready.store(true, Ordering::SeqCst);
+    }
+
+    fn event(&self) -> epoll::EventData {
+        epoll::EventData::new_u64(self.id)
+    }
+}
+
+/// Readable, once: errors are told as well, unasked (epoll_ctl(2)).
+fn interest() -> epoll::EventFlags {
+    epoll::EventFlags::IN | epoll::EventFlags::ONESHOT
+}
+
+impl Drop for SocketFlag {
+    fn drop(&mut self) {
+        // It is not there if it could not be added.
+        let _ = epoll::delete(&self.shared.epoll, self.fd.as_fd());
+        self.shared.forget_socket(self.id);
+    }
+}
+
+impl fmt::Debug for SocketFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketFlag")
+            .field("is_ready", &self.is_ready())
+            .field("fd", &self.fd)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,329 @@
+//! The thread that listens to the kernel and tells what it hears, and the handle to it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[allow(
+    clippy::disallowed_types,
+    reason = "set-up and the watching thread meet; never the hot path"
+)]
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+use crate::net::xdp::kernel::destination::{Asked, Destination, Unresolved};
+use crate::net::xdp::kernel::links::LinkState;
+use crate::net::xdp::kernel::listen::{EVENTS, Listener, TIMER, WAKE};
+use crate::net::xdp::kernel::netlink::Netlink;
+use crate::net::xdp::kernel::query::ask_links;
+use crate::net::xdp::kernel::rtnetlink::{GROUPS, Link};
+use crate::net::xdp::kernel::sockets::SocketFlag;
+use crate::runtime::{CoreSet, start_on};
+
+/// Destinations held at a time.
+pub const DESTINATION_COUNT_MAX: usize = 1_024;
+/// Interfaces whose state is held at a time.
+pub const LINK_COUNT_MAX: usize = 1_024;
+/// Sockets watched at a time.
+pub const SOCKET_COUNT_MAX: usize = 1_024;
+
+const THREAD_NAME: &str = "xdp-watch";
+
+/// How the kernel is watched.
+#[derive(Clone, Debug)]
+pub struct WatcherConfig {
+    /// The cores the thread runs on: housekeeping cores. None: those of the thread that starts it.
+    pub cores: Option<CoreSet>,
+    /// Room for events that the thread has not read yet, in bytes; the kernel cuts it to `net.core.rmem_max`. Where it does not
+    /// suffice everything is asked for anew.
+    pub event_buffer_bytes: usize,
+    /// How often everything is looked up again although nothing was heard, and stale neighbours are looked for. Above zero.
+    pub belt: Duration,
+}
+
+impl Default for WatcherConfig {
+    fn default() -> WatcherConfig {
+        let belt = Duration::from_secs(2);
+        WatcherConfig { cores: None, event_buffer_bytes: 1 << 20, belt }
+    }
+}
+
+/// What the thread has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchCounts {
+    /// Look-ups of a destination.
+    pub look_up_count: u64,
+    /// Times that events of the kernel were lost and everything was asked for anew.
+    pub overrun_count: u64,
+    /// Questions the kernel did not answer.
+    pub unanswered_count: u64,
+    /// Destinations refused because the table was full.
+    pub table_full_count: u64,
+    /// Stale neighbours the kernel was told are in use.
+    pub refresh_count: u64,
+    /// Of these, those it would not hear of: that takes CAP_NET_ADMIN.
+    pub refresh_refused_count: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub look_ups: AtomicU64,
+    pub overruns: AtomicU64,
+    pub unanswered: AtomicU64,
+    pub table_full: AtomicU64,
+    pub refreshes: AtomicU64,
+    pub refreshes_refused: AtomicU64,
+}
+
+/// What the handle, the thread and the sockets' flags share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub epoll: OwnedFd,
+    pub wake: OwnedFd,
+    /// The thread is asked to end.
+    pub should_end: AtomicBool,
+    /// It has ended, for whatever reason.
+    pub has_ended: AtomicBool,
+    pub counts: Counts,
+    #[allow(
+        clippy::disallowed_types,
+        reason = "held for table look-ups only, by set-up and the watching thread"
+    )]
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub destinations: BTreeMap<Asked, Arc<Destination>>,
+    /// Those of `destinations` that were not looked up yet.
+    pub queued: Vec<Arc<Destination>>,
+    /// What the kernel has told of its interfaces.
+    pub links: BTreeMap<u32, Link>,
+    pub states: BTreeMap<u32, Arc<LinkState>>,
+    pub sockets: BTreeMap<u64, Weak<SocketFlag>>,
+    socket_id: u64,
+    pub fault: Option<String>,
+}
+
+impl Shared {
+    /// The tables. Nobody makes a system call while holding them.
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn forget_socket(&self, id: u64) {
+        self.tables().sockets.remove(&id);
+    }
+
+    fn wake(&self) {
+        // It fails only if it was woken 2^64 times already.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Tables {
+    /// Lets go of what nobody but these tables holds.
+    pub(super) fn purge(&mut self) {
+        self.destinations.retain(|_, destination| Arc::strong_count(destination) > 1);
+        self.states.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+}
+
+/// The handle to the thread that watches the kernel, in the network namespace it was started in. Dropping it ends the thread, and
+/// what it told is then unresolved, down, or to be polled.
+pub struct Watcher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Starts the thread. It blocks until the kernel has something to tell; it needs no privilege but CAP_NET_ADMIN to have stale
+    /// neighbours looked for.
+    ///
+    /// # Errors
+    /// As the kernel says, where it gives no socket, no descriptor or no thread.
+    pub fn start(config: &WatcherConfig) -> io::Result<Watcher> {
+        // Listening begins before the first question, so that no change falls between.
+        let events = Netlink::for_events(GROUPS, config.event_buffer_bytes)?;
+        let mut requests = Netlink::for_requests()?;
+        let links = ask_links(&mut requests)?.into_iter().map(|link| (link.index, link)).collect();
+        let timer = interval(config.belt)?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let shared = Arc::new(Shared {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            wake: eventfd(0, flags)?,
+            should_end: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            counts: Counts::default(),
+            #[allow(clippy::disallowed_types, reason = "as the field says")]
+            tables: Mutex::new(Tables { links, socket_id: TIMER, ..Tables::default() }),
+        });
+        for (fd, id) in
+            [(events.as_fd(), EVENTS), (shared.wake.as_fd(), WAKE), (timer.as_fd(), TIMER)]
+        {
+            let data = epoll::EventData::new_u64(id);
+            epoll::add(&shared.epoll, fd, data, epoll::EventFlags::IN)?;
+        }
+        let listener = Listener::new(Arc::clone(&shared), events, requests, timer);
+        let spawn = || {
+            let builder = std::thread::Builder::new().name(THREAD_NAME.to_owned());
+            builder.spawn(move || listener.run())
+        };
+        let thread = match &config.cores {
+            Some(cores) => start_on(cores, spawn)?,
+            None => spawn()?,
+        };
+        Ok(Watcher { shared, thread: Some(thread) })
+    }
+
+    /// Where datagrams to `to` go, from the address `from` (unspecified: whichever the kernel takes) and by `out_interface` where
+    /// one is given. Returns at once, with a destination that is looked up soon; the same one for the same question. `None`,
+    /// counted, where [`DESTINATION_COUNT_MAX`] are held already.
+    ///
+    /// Takes a short lock, and a system call for a new one: for set-up, and a new peer now and then.
+    pub fn destination(
+        &self,
+        to: Ipv4Addr,
+        from: Ipv4Addr,
+        out_interface: Option<u32>,
+    ) -> Option<Arc<Destination>> {
+        let asked = Asked { to, from, out_interface };
+        let mut tables = self.shared.tables();
+        if let Some(known) = tables.destinations.get(&asked) {
+            return Some(Arc::clone(known));
+        }
+        if tables.destinations.len() >= DESTINATION_COUNT_MAX {
+            tables.purge();
+        }
+        if tables.destinations.len() >= DESTINATION_COUNT_MAX {
+            self.shared.counts.table_full.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let destination = Arc::new(Destination::new(asked));
+        if self.shared.has_ended.load(Ordering::SeqCst) {
+            destination.tell(Err(Unresolved::Unwatched), None);
+            return Some(destination);
+        }
+        tables.destinations.insert(asked, Arc::clone(&destination));
+        tables.queued.push(Arc::clone(&destination));
+        drop(tables);
+        self.shared.wake();
+        Some(destination)
+    }
+
+    /// The state of an interface, as it is known now and kept up to date; the same one for the same interface. One that nobody has
+    /// heard of is down. Where [`LINK_COUNT_MAX`] are held already it stays down.
+    ///
+    /// Takes a short lock.
+    pub fn link(&self, interface: u32) -> Arc<LinkState> {
+        let mut tables = self.shared.tables();
+        if let Some(known) = tables.states.get(&interface) {
+            return Arc::clone(known);
+        }
+        if tables.states.len() >= LINK_COUNT_MAX {
+            tables.purge();
+        }
+        let is_known =
+            !self.shared.has_ended.load(Ordering::SeqCst) && tables.states.len() < LINK_COUNT_MAX;
+        if !is_known {
+            return Arc::new(LinkState::new(interface, false));
+        }
+        let is_up = tables.links.get(&interface).is_some_and(|link| link.is_up);
+        let state = Arc::new(LinkState::new(interface, is_up));
+        tables.states.insert(interface, Arc::clone(&state));
+        state
+    }
+
+    /// Has a socket watched for something to read, until the flag is dropped. Some system calls.
+    ///
+    /// # Errors
+    /// As the kernel says, for want of descriptors for one; where [`SOCKET_COUNT_MAX`] are watched already.
+    pub fn watch_socket(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<SocketFlag>> {
+        let fd = fd.try_clone_to_owned()?;
+        let mut tables = self.shared.tables();
+        if tables.sockets.len() >= SOCKET_COUNT_MAX {
+            drop(tables);
+            return Err(io::Error::other(format!(
+                "{SOCKET_COUNT_MAX} sockets are watched already"
+            )));
+        }
+        tables.socket_id = tables.socket_id.saturating_add(1);
+        let id = tables.socket_id;
+        let flag = Arc::new(SocketFlag::new(id, fd, Arc::clone(&self.shared)));
+        let has_ended = self.shared.has_ended.load(Ordering::SeqCst);
+        if !has_ended {
+            tables.sockets.insert(id, Arc::downgrade(&flag));
+        }
+        drop(tables);
+        if has_ended {
+            flag.raise();
+        } else {
+            flag.arm()?;
+        }
+        Ok(flag)
+    }
+
+    /// Whether the thread still watches: nothing but a fault ends it before this handle is dropped.
+    pub fn is_watching(&self) -> bool {
+        !self.shared.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// What ended the thread, in one line.
+    pub fn fault(&self) -> Option<String> {
+        self.shared.tables().fault.clone()
+    }
+
+    /// What was counted until now.
+    pub fn counts(&self) -> WatchCounts {
+        let counts = &self.shared.counts;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WatchCounts {
+            look_up_count: count(&counts.look_ups),
+            overrun_count: count(&counts.overruns),
+            unanswered_count: count(&counts.unanswered),
+            table_full_count: count(&counts.table_full),
+            refresh_count: count(&counts.refreshes),
+            refresh_refused_count: count(&counts.refreshes_refused),
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("is_watching", &self.is_watching())
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.shared.should_end.store(true, Ordering::SeqCst);
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // what it panicked with was printed
+        }
+    }
+}
+
+/// A timer that expires every `period`.
+fn interval(period: Duration) -> io::Result<OwnedFd> {
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    let seconds = i64::try_from(period.as_secs()).unwrap_or(i64::MAX);
+    let every = Timespec { tv_sec: seconds, tv_nsec: i64::from(period.subsec_nanos()) };
+    let times = Itimerspec { it_interval: every, it_value: every };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
+    Ok(timer)
+}
