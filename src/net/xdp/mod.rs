@@ -10,17 +10,22 @@ pub mod kernel;
 
 mod bpf;
 mod btf;
+mod cover;
 mod error;
+mod flows;
 mod frames;
 mod memory;
+mod mender;
 mod mode;
 mod port;
 mod program;
 mod ring;
 mod socket;
+mod source;
 
 pub use bpf::{FLOWS_MAX, Program, QUEUES_MAX};
 pub use error::{Step, XdpError};
+pub use flows::{FrameCounts, Sorter};
 pub use frames::FrameCount;
 pub use mode::{AttachMode, Mode, WantedMode};
 pub use port::{Port, PortConfig};
@@ -28,3 +33,4 @@ pub use program::{XDP_PASS, XDP_REDIRECT};
 pub use socket::{
     BusyPoll, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket, kick,
 };
+pub use source::XdpSource;
