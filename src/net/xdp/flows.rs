@@ -50,7 +50,10 @@ impl Flows {
 
     /// Adds a destination, or changes whose it is.
     fn insert(&mut self, to: SocketAddrV4, channel: ChannelId, line: u8) {
-        if (self.count + 1) * 2 > self.slots.len() {
+        let key = key_of(to);
+        let is_new = self.slots[self.place(key)].key == 0;
+        self.count += usize::from(is_new);
+        if self.count * 2 > self.slots.len() {
             let more = vec![Slot::default(); self.slots.len() * 2].into_boxed_slice();
             let old = std::mem::replace(&mut self.slots, more);
             for slot in old.iter().filter(|slot| slot.key != 0) {
@@ -58,9 +61,7 @@ impl Flows {
                 self.slots[place] = *slot;
             }
         }
-        let key = key_of(to);
         let place = self.place(key);
-        self.count += usize::from(self.slots[place].key == 0);
         self.slots[place] = Slot { key, channel: channel.0, line: u32::from(line) };
     }
 
