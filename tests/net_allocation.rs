@@ -3,10 +3,13 @@
 #[path = "support/transport.rs"]
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use postern::net::capture::Capture;
+use postern::net::xdp::frame::{self, read_udp, write_udp};
+use postern::net::xdp::kernel::{Watcher, WatcherConfig};
 use postern::net::{
     AeronSource, AnySource, CaptureSource, Datagram, DatagramHandler, KernelUdpSink,
     KernelUdpSource, Pace, PacketSink, PacketSource, Polled, RxClock, SourceSet, Timestamps,
@@ -173,4 +176,39 @@ fn a_stream_of_messages() {
     assert_eq!(tally.datagrams, [0, 10_000]);
     drop(publication);
     assert_eq!(hot_poll(&mut source, 7, &mut tally), Polled::Idle);
+}
+
+#[test]
+fn what_a_sender_past_the_kernel_asks_and_writes_allocates_nothing() {
+    let config = WatcherConfig::default();
+    let watcher = Watcher::start(&config).expect("it starts");
+    let receiver = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
+    receiver.set_nonblocking(true).expect("ours");
+    let sender = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
+    let to = receiver.local_addr().expect("bound");
+    let flag = watcher.watch_socket(receiver.as_fd()).expect("watched");
+    let path = frame::Path {
+        source_mac: [2; 6],
+        destination_mac: [4; 6],
+        source: SocketAddrV4::new(LOOPBACK, 1),
+        destination: SocketAddrV4::new(LOOPBACK, 2),
+        ttl: 1,
+        tos: 0,
+    };
+    let mut frame = [0; 512];
+    on_hot_allocation(OnHotAllocation::Abort);
+    for round in 0..3_000_u32 {
+        sender.send_to(b"datagram", to).expect("loopback");
+        wait_for("datagram", || flag.is_ready().then_some(()));
+        let _hot = HotZone::enter("driver");
+        // More than the table holds, none of them held: each finds the room of another.
+        let [.., high, low] = round.to_be_bytes();
+        let destination = watcher.destination(Ipv4Addr::new(127, 8, high, low), LOOPBACK, None);
+        assert!(destination.is_none_or(|destination| destination.resolved().is_none()));
+        let bytes = write_udp(&mut frame, &path, b"payload");
+        assert!(read_udp(&frame[..bytes]).is_ok());
+        while receiver.recv(&mut [0; 64]).is_ok() {}
+        flag.rearm();
+    }
+    assert_eq!(hot_allocation_count(), 0);
 }

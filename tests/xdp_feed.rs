@@ -9,6 +9,7 @@ mod support;
 #[path = "support/xdp.rs"]
 mod xdp;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lab::{Lab, Namespace};
@@ -372,7 +373,7 @@ fn child() {
         receive_buffer_bytes: 1 << 20,
         timestamps: Timestamps::None,
     };
-    let mut source = XdpSource::new(vec![port.expect("generic mode")], &watcher, config);
+    let mut source = XdpSource::new(vec![port.expect("generic mode")], Arc::new(watcher), config);
     let source = source.as_mut().expect("descriptors and a thread");
     for line in [0, 1] {
         source.subscribe(group(line + 1), CHANNEL, line).expect("joins");

@@ -8,6 +8,7 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const TO: SocketAddrV4 = SocketAddrV4::new(GROUP, 5_000);
 
 /// A program, unless this process may not load one.
+#[allow(clippy::print_stdout, reason = "whoever reads the test log must see what did not run")]
 fn program(stamps: bool) -> Option<Program> {
     match Program::load(1, stamps, AttachMode::Generic) {
         Ok(program) => Some(program),

@@ -14,6 +14,7 @@ use crate::transport::directory::{Deadline, c_path};
 use crate::transport::error::one_line;
 use crate::transport::shared::Shared;
 use crate::transport::subscription::Events;
+use crate::transport::xdp::XdpTransport;
 use crate::transport::{
     AeronConfig, DownReason, Driver, DriverMode, Publication, Subscription, TransportCounters,
     TransportDown, TransportError, TransportStats,
@@ -69,7 +70,18 @@ impl Client {
     /// # Errors
     /// As [`Driver::start`] and [`Client::connect`].
     pub fn start(config: &AeronConfig) -> Result<Client, TransportError> {
-        let driver = Driver::start(config)?;
+        Client::start_over(config, None)
+    }
+
+    /// As [`Client::start`], with interfaces of which the driver bypasses the kernel.
+    ///
+    /// # Errors
+    /// As [`Client::start`].
+    pub fn start_over(
+        config: &AeronConfig,
+        interfaces: Option<XdpTransport>,
+    ) -> Result<Client, TransportError> {
+        let driver = Driver::start_over(config, interfaces)?;
         let mut client = Client::connect(config)?;
         client.driver = Some(driver);
         Ok(client)

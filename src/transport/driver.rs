@@ -7,6 +7,7 @@ use rusteron_media_driver::bindings::{aeron_thread_naming_enum, aeron_threading_
 use rusteron_media_driver::{AeronCError, AeronDriver, AeronDriverContext, AeronIdleStrategyKind};
 
 use crate::transport::directory::{Claimed, c_path, prepare};
+use crate::transport::xdp::{Bindings, XdpTransport};
 use crate::transport::{AeronConfig, DriverIdle, DriverMode, TransportError};
 
 /// Runs of an embedded driver before the first client comes, so that it has nothing left to set up.
@@ -25,6 +26,8 @@ const LOSS_REPORT_BYTES: usize = 256 << 10;
 /// in a directory of its own.
 pub struct Driver {
     inner: Option<AeronDriver>,
+    // After the driver, which calls them to its end.
+    _bindings: Option<Bindings>,
     // After the driver: the directory is in use until it has ended.
     _claimed: Option<Claimed>,
     mode: DriverMode,
@@ -52,12 +55,26 @@ impl Driver {
     /// # Errors
     /// A bad setting, a directory in use, too little memory, or what Aeron says.
     pub fn start(config: &AeronConfig) -> Result<Driver, TransportError> {
+        Driver::start_over(config, None)
+    }
+
+    /// As [`Driver::start`], with interfaces of which the kernel is bypassed. An external driver has no use for them, and gives them
+    /// up.
+    ///
+    /// # Errors
+    /// As [`Driver::start`].
+    pub fn start_over(
+        config: &AeronConfig,
+        interfaces: Option<XdpTransport>,
+    ) -> Result<Driver, TransportError> {
         config.check()?;
+        let bindings = interfaces.map(Bindings::new);
         let (inner, claimed) = match config.mode {
             DriverMode::External => (None, None),
             DriverMode::Invoker | DriverMode::Shared | DriverMode::Dedicated => {
                 let claimed = prepare(config)?;
-                let driver = start_embedded(config).map_err(|error| TransportError::Driver {
+                let driver = start_embedded(config, bindings.as_ref());
+                let driver = driver.map_err(|error| TransportError::Driver {
                     directory: config.directory.clone(),
                     why: aeron_text(&error),
                 })?;
@@ -66,6 +83,7 @@ impl Driver {
         };
         Ok(Driver {
             inner,
+            _bindings: bindings,
             _claimed: claimed,
             mode: config.mode,
             directory: config.directory.clone(),
@@ -109,17 +127,24 @@ fn aeron_text(error: &AeronCError) -> String {
     crate::transport::error::one_line(error.get_last_err_message())
 }
 
-fn start_embedded(config: &AeronConfig) -> Result<AeronDriver, AeronCError> {
+fn start_embedded(
+    config: &AeronConfig,
+    bindings: Option<&Bindings>,
+) -> Result<AeronDriver, AeronCError> {
     let context = AeronDriverContext::new().map_err(AeronCError::capture_errmsg)?;
     // The text is taken while the context lives: its end may fail as well, and would put its own text over this one.
-    start_in(&context, config).map_err(AeronCError::capture_errmsg)
+    start_in(&context, config, bindings).map_err(AeronCError::capture_errmsg)
 }
 
 fn start_in(
     context: &AeronDriverContext,
     config: &AeronConfig,
+    bindings: Option<&Bindings>,
 ) -> Result<AeronDriver, AeronCError> {
     place_files(context, config)?;
+    if let Some(bindings) = bindings {
+        bindings.install(context).map_err(AeronCError::from_code)?;
+    }
     set_lengths(context, config)?;
     set_times(context, config)?;
     set_threads(context, config)?;

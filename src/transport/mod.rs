@@ -18,6 +18,7 @@ mod publication;
 mod shared;
 mod stream;
 mod subscription;
+pub mod xdp;
 
 pub use client::{Client, PendingPublication, PendingSubscription};
 pub use config::{AeronConfig, DriverCores, DriverIdle, DriverMode};

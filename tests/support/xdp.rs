@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use postern::net::xdp::frame::{Path, multicast_mac, write_udp};
 use postern::net::xdp::kernel::{Watcher, WatcherConfig, interfaces};
@@ -55,11 +56,11 @@ pub fn assert_whole(socket: &mut XdpSocket, frames: usize) {
     assert_eq!(socket.refused_frames(), 0);
 }
 
-/// A source, and the thread that watches for it. Fields end in their order.
+/// A source, and the thread that watches for it.
 #[derive(Debug)]
 pub struct Feed {
     pub source: XdpSource,
-    pub watcher: Watcher,
+    pub watcher: Arc<Watcher>,
 }
 
 pub fn config_of(host: &Namespace) -> UdpSourceConfig {
@@ -80,7 +81,8 @@ impl Feed {
             let port = Port::open(&PortConfig { socket, mode, stamps });
             let port = port.unwrap_or_else(|error| panic!("{mode:?}: {error}"));
             let watcher = Watcher::start(&WatcherConfig::default()).expect("a thread");
-            let source = XdpSource::new(vec![port], &watcher, config_of(host));
+            let watcher = Arc::new(watcher);
+            let source = XdpSource::new(vec![port], Arc::clone(&watcher), config_of(host));
             let mut source = source.expect("descriptors and a thread");
             for (line, to) in (0..).zip(lines) {
                 source.subscribe(*to, CHANNEL, line).expect("joins");

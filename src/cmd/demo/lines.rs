@@ -106,9 +106,10 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Binds the servers to free ports, and writes the password into the run's folder.
+    /// Binds the servers to free ports of an address, and writes the password into the run's folder.
     pub fn prepare(
         directory: &Path,
+        address: Ipv4Addr,
         session: [u8; 10],
         instruments: usize,
         orders_max: u32,
@@ -116,7 +117,7 @@ impl Recovery {
         let told = |error: std::io::Error| error.to_string();
         let password = write_password(&directory.join(PASSWORD_FILE))
             .map_err(|error| format!("{PASSWORD_FILE}: {error}"))?;
-        let any_port = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let any_port = SocketAddrV4::new(address, 0);
         let mut user = [b' '; 6];
         user[..USER.len()].copy_from_slice(USER.as_bytes());
         let config = GlimpseConfig {
@@ -187,8 +188,9 @@ mod tests {
     fn the_servers_are_bound_and_the_password_is_for_its_owner() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
+        let here = Ipv4Addr::LOCALHOST;
         let recovery =
-            Recovery::prepare(folder.path(), *b"SIMULATION", 4, 1_000).expect("free ports");
+            Recovery::prepare(folder.path(), here, *b"SIMULATION", 4, 1_000).expect("free ports");
         assert!(recovery.rerequest.port() != 0 && recovery.glimpse.port() != 0);
         let path = folder.path().join(PASSWORD_FILE);
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 /// Begins the names of temporary folders, and of the files that say who uses them.
 pub(super) const PREFIX: &str = "postern-demo-";
 const ENDING: &str = ".owner";
+/// Media drivers of a run: the gateway's, and that of exchange and strategy or, on hosts of their own, one each.
+const DRIVERS: [&str; 4] = ["gateway", "world", "venue", "strategy"];
 /// Names tried for such a file.
 const CLAIMS_TRIED: u32 = 8;
 /// Bytes of such a file, at most.
@@ -45,7 +47,7 @@ impl Folders {
 
     /// Removes them, but what is to be kept.
     pub fn remove(&self) {
-        for name in ["gateway", "world"] {
+        for name in DRIVERS {
             // Drivers that ended in good order have removed theirs.
             let _ = fs::remove_dir_all(self.memory(name));
         }
@@ -60,7 +62,7 @@ impl Folders {
         let is_own = |path: &Path| {
             fs::symlink_metadata(path).is_ok_and(|about| about.is_dir() && about.uid() == user)
         };
-        for name in ["gateway", "world"] {
+        for name in DRIVERS {
             let memory = self.memory(name);
             if is_own(&memory) {
                 let _ = fs::remove_dir_all(memory);

@@ -2,13 +2,15 @@
 //!
 //! A gateway, a simulated exchange and a strategy are wired as they would be on three hosts: order entry, venue orders,
 //! reports and market data go over Aeron UDP, the exchange publishes its book as ITCH over MoldUDP64 multicast, and strategy
-//! and exchange use a media driver of their own. Beside the gateway stands a bare relay that copies the same messages
+//! and exchange use a media driver of their own. On a lab (`--lab`) they are on three hosts: network namespaces, with a driver each. Beside the gateway stands a bare relay that copies the same messages
 //! over the same channels: the floor.
 
 mod balance;
+mod hosts;
 mod lines;
 mod litter;
 mod outcome;
+mod parties;
 mod parts;
 mod report;
 mod world;
@@ -74,6 +76,7 @@ Examples:
   postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap, pcapng or BinaryFILE)
   postern demo --layout split --output json
   postern demo --loss 5 --duplicate 2 --reorder 2   market data over two bad lines, each with faults of its own
+  postern demo --lab demo                       across network namespaces (scripts/veth-lab demo makes and removes them)
 
 The exit status is 0 if every order was sent and every account balances: every order ended in exactly one state, both
 sides agree on every fill, positions are the sums of the fills, and the gateway's book equals the exchange's. What both bad
@@ -93,6 +96,10 @@ pub struct DemoArgs {
     /// How the agents are grouped.
     #[arg(long, value_enum, default_value = "auto")]
     pub layout: DemoLayout,
+    /// Run across this lab, which `scripts/veth-lab up` made: strategy, gateway and venue as hosts of their own, the gateway a
+    /// process of its own. Needs root.
+    #[arg(long, value_name = "NAME")]
+    pub lab: Option<String>,
     /// Seed of the order flow, of the generated market, and of what bad lines do.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -145,6 +152,9 @@ fn gateway_of(directory: &Path) -> Result<bool, String> {
 }
 
 fn demo(args: &DemoArgs) -> Result<bool, String> {
+    if args.lab.is_some() && matches!(args.layout, DemoLayout::Fused | DemoLayout::Split) {
+        return Err("across a lab the layout is `processes`: its gateway is on another host".into());
+    }
     let signals = Signals::catch().map_err(|error| format!("signals: {error}"))?;
     let hlog = HistogramFile::open(&args.hlog)?;
     let (clock, registry) = (Clock::start(), Registry::new());
@@ -202,7 +212,8 @@ fn demo(args: &DemoArgs) -> Result<bool, String> {
 /// The gateway: in this process, or in one of its own.
 enum GatewaySide {
     Here(Box<topology::Gateway>),
-    Elsewhere(Box<GatewayProcess>),
+    /// And what that is called.
+    Elsewhere(Box<GatewayProcess>, &'static str),
 }
 
 impl GatewaySide {
@@ -214,10 +225,12 @@ impl GatewaySide {
         clock: Clock,
     ) -> Result<(GatewaySide, Plan, Vec<ThreadSpec>), String> {
         let config = world.config();
-        if args.layout == DemoLayout::Processes {
-            let mut process = GatewayProcess::start(args, world.directory())?;
+        let hosts = world.hosts();
+        if args.layout == DemoLayout::Processes || hosts.are_apart() {
+            let mut process = GatewayProcess::start(args, hosts, world.directory())?;
             let threads = vec![process.hold()];
-            let side = GatewaySide::Elsewhere(Box::new(process));
+            let layout = if hosts.are_apart() { "lab" } else { "processes" };
+            let side = GatewaySide::Elsewhere(Box::new(process), layout);
             return Ok((side, topology::plan_of(config), threads));
         }
         let mut gateway = topology::gateway(config, registry, clock, Some(World::relay(config)))
@@ -229,7 +242,7 @@ impl GatewaySide {
     fn layout(&self, plan: &Plan) -> String {
         match self {
             GatewaySide::Here(_) => plan.layout.to_string(),
-            GatewaySide::Elsewhere(_) => "processes".to_owned(),
+            GatewaySide::Elsewhere(_, layout) => (*layout).to_owned(),
         }
     }
 
@@ -237,7 +250,7 @@ impl GatewaySide {
     fn tend(&mut self, phase: Phase) -> bool {
         match self {
             GatewaySide::Here(_) => false,
-            GatewaySide::Elsewhere(process) => process.tend(phase),
+            GatewaySide::Elsewhere(process, _) => process.tend(phase),
         }
     }
 
@@ -247,7 +260,7 @@ impl GatewaySide {
             GatewaySide::Here(gateway) => {
                 Ok(GatewayOutcome::of(&gateway.outcome, snapshot, is_drained))
             }
-            GatewaySide::Elsewhere(process) => {
+            GatewaySide::Elsewhere(process, _) => {
                 let outcome = process.finish(snapshot)?;
                 let is_drained = outcome.is_drained && is_drained;
                 Ok(GatewayOutcome { is_drained, ..outcome })

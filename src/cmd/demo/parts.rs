@@ -18,12 +18,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
+use crate::cmd::demo::hosts::{Host, Hosts};
 use crate::cmd::demo::outcome::GatewayOutcome;
 use crate::cmd::demo::world::{CONFIG_FILE, World};
 use crate::cmd::demo::{DemoArgs, supervision};
@@ -104,10 +105,15 @@ pub(super) struct GatewayProcess {
 }
 
 impl GatewayProcess {
-    /// Starts it with the configuration in the run's folder. To be called before any thread is pinned.
-    pub fn start(args: &DemoArgs, directory: &Path) -> Result<GatewayProcess, String> {
+    /// Starts it on its host, with the configuration in the run's folder. To be called before any thread is pinned.
+    pub fn start(
+        args: &DemoArgs,
+        hosts: &Hosts,
+        directory: &Path,
+    ) -> Result<GatewayProcess, String> {
         let told = |error: io::Error| format!("the gateway's process: {error}");
-        let mut command = Command::new(std::env::current_exe().map_err(told)?);
+        let program = std::env::current_exe().map_err(told)?;
+        let mut command = hosts.command(Host::Gateway, &program);
         command.arg("demo").arg("--gateway-of").arg(directory);
         if args.abort_on_allocation {
             command.arg("--abort-on-allocation");
@@ -398,6 +404,8 @@ impl Agent for HoldAgent {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]

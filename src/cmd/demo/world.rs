@@ -1,4 +1,4 @@
-//! What stands around the gateway in the demo: configuration, exchange, strategy, and the floor's relay and echo.
+//! What stands around the gateway in the demo: configuration, what exchange and strategy are made from, and the floor's relay.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,28 +7,25 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::cmd::demo::DemoArgs;
+use crate::cmd::demo::hosts::{Host, Hosts};
 use crate::cmd::demo::lines::Recovery;
 use crate::cmd::demo::litter::{self, Claim, Folders, PREFIX};
+use crate::cmd::demo::parties::{Channels, Flow, PROBE_STREAM, Parties, VenueSeed};
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
 use crate::runtime::{AgentSlot, Clock, Idle, PARK_DEFAULT, StartError, ThreadSpec};
 use crate::session::{ClientConfig, ServerConfig, SessionKey};
 use crate::sim::account::Account;
-use crate::sim::background::{
-    Background, CaptureFlow, CaptureScript, RandomFlow, RandomFlowConfig, RandomSymbol, Schedule,
-};
+use crate::sim::background::{CaptureScript, RandomFlowConfig, RandomSymbol, Schedule};
 use crate::sim::ledger::VenueLedger;
 use crate::sim::matching::VenueInstrument;
-use crate::sim::probe::{EchoAgent, Probe, RelayAgent};
-use crate::sim::recovery::RecoveryServers;
-use crate::sim::strategy::{
-    StrategyAgent, StrategyConfig, StrategyInstrument, StrategyParts, StrategyProgress,
-};
-use crate::sim::venue::{UtcAnchor, VenueAgent, VenueConfig, VenueLines};
+use crate::sim::probe::RelayAgent;
+use crate::sim::strategy::{StrategyConfig, StrategyInstrument, StrategyProgress};
+use crate::sim::venue::{UtcAnchor, VenueConfig};
 use crate::telemetry::Registry;
-use crate::topology::{AeronAgent, ExtraAgent, Guests};
-use crate::transport::{AeronConfig, Client, TransportError};
+use crate::topology::ExtraAgent;
+use crate::transport::{AeronConfig, Client};
 use crate::types::{AccountId, InstrumentId, Price, SessionId, Symbol, UtcNanos};
 
 /// The strategy's session.
@@ -39,8 +36,6 @@ pub(super) const VENUE_SESSION: SessionId = SessionId(7);
 pub(super) const ACCOUNT: AccountId = AccountId(1);
 /// The gateway's configuration in the run's folder.
 pub(super) const CONFIG_FILE: &str = "demo.toml";
-/// Streams of the floor, beside those of the gateway on the same channels.
-const PROBE_STREAM: i32 = 9_001;
 /// Ports of all runs on a machine: below those that Linux gives to whoever asks for any (`ip_local_port_range`).
 const PORT_FIRST: u16 = 16_000;
 /// Ports of one run, with some to spare.
@@ -68,6 +63,7 @@ const GENERATED: [(&str, &str); 4] =
 /// Everything around the gateway.
 pub(super) struct World {
     config: Config,
+    hosts: Hosts,
     folders: Folders,
     // Until they are removed.
     _claim: Option<Claim>,
@@ -89,6 +85,7 @@ impl World {
     /// Reads the capture, finds free ports, and writes configuration and keys.
     pub fn prepare(args: &DemoArgs) -> Result<World, String> {
         args.lines.impairment().check()?;
+        let hosts = args.lab.as_deref().map_or(Ok(Hosts::here()), Hosts::of_lab)?;
         let script = args.capture.as_deref().map(read_capture).transpose()?;
         let symbols: Vec<Symbol> = match &script {
             Some(script) => script.symbols().map(|(_, symbol)| symbol).collect(),
@@ -113,10 +110,11 @@ impl World {
         let claim = Claim::new(folders.clone());
         let clock = Clock::start();
         let market_session = session_name(clock.utc(clock.now()));
-        let furnished = furnish(args, &folders, market_session, &instruments);
+        let furnished = furnish(args, &hosts, &folders, market_session, &instruments);
         let (config, recovery) = furnished.inspect_err(|_| folders.remove())?;
         Ok(World {
             config,
+            hosts,
             folders,
             _claim: claim,
             instruments,
@@ -133,6 +131,11 @@ impl World {
     /// The gateway's configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its parties are.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The instruments traded.
@@ -171,41 +174,47 @@ impl World {
         })
     }
 
-    /// The thread of exchange and strategy, with a media driver of its own: the other hosts.
+    /// The thread of exchange and strategy, with media drivers of its own: the other hosts.
     pub fn thread(
         &mut self,
         args: &DemoArgs,
         clock: Clock,
         registry: &Registry,
     ) -> Result<ThreadSpec, String> {
-        let venue = self.venue(args, clock)?;
-        let strategy = self.strategy(args);
-        let channels = Channels::of(&self.config);
-        let streams = Streams::of(&self.config);
-        let buffer_bytes = usize::try_from(self.config.aeron.socket_buffer_bytes)
-            .map_err(|_| "a socket buffer beyond all memory")?;
-        let aeron = AeronConfig {
-            directory: self.folders.memory("world"),
-            streams_max: 16,
-            socket_send_bytes: buffer_bytes,
-            socket_receive_bytes: buffer_bytes,
-            driver_timeout_ms: u64::from(self.config.aeron.driver_timeout_ms),
-            client_liveness_ms: u64::from(self.config.aeron.client_liveness_ms),
-            ..AeronConfig::default()
+        let parties = Parties {
+            hosts: self.hosts.clone(),
+            aeron: self.aeron()?,
+            folders: self.folders.clone(),
+            venue: self.venue(args, clock)?,
+            strategy: self.strategy(args),
+            clock,
+            registry: registry.clone(),
+            progress: Arc::clone(&self.progress),
+            account: Arc::clone(&self.account),
+            ledger: Arc::clone(&self.ledger),
         };
-        let (progress, result, ledger) =
-            (Arc::clone(&self.progress), Arc::clone(&self.account), Arc::clone(&self.ledger));
-        let registry = registry.clone();
-        let build = move |clock: &Clock| {
-            let parts = Parts { clock: *clock, registry, progress, result, ledger };
-            build(&aeron, &channels, &streams, venue, strategy, parts).map_err(StartError::build)
-        };
+        let config = self.config.clone();
+        let build = move |_: &Clock| parties.build(&config).map_err(StartError::build);
         Ok(ThreadSpec {
             name: "world".to_owned(),
             // The housekeeping cores: the gateway's own are left to it.
             core: None,
             idle: Idle::Linger(PARK_DEFAULT),
             build: Box::new(build),
+        })
+    }
+
+    /// How the media drivers of exchange and strategy are run; the gateway's is in its configuration.
+    fn aeron(&self) -> Result<AeronConfig, String> {
+        let buffer_bytes = usize::try_from(self.config.aeron.socket_buffer_bytes)
+            .map_err(|_| "a socket buffer beyond all memory")?;
+        Ok(AeronConfig {
+            streams_max: 16,
+            socket_send_bytes: buffer_bytes,
+            socket_receive_bytes: buffer_bytes,
+            driver_timeout_ms: u64::from(self.config.aeron.driver_timeout_ms),
+            client_liveness_ms: u64::from(self.config.aeron.client_liveness_ms),
+            ..AeronConfig::default()
         })
     }
 
@@ -236,16 +245,12 @@ impl World {
             )
         };
         let channel = self.config.channels.first().ok_or("no channel")?;
-        let config::Source::Multicast { line_a, line_b, interface, .. } = &channel.source else {
+        let config::Source::Multicast { line_a, line_b, .. } = channel.source else {
             return Err("the demo's channel is multicast".into());
         };
-        let sink = |destination: SocketAddrV4| {
-            let settings =
-                UdpSinkConfig { destination, interface: *interface, ttl: 0, loopback: true };
-            KernelUdpSink::new(settings)
-                .map_err(|error| format!("multicast {destination}: {error}"))
-        };
-        let lines = (sink(*line_a)?, line_b.map(sink).transpose()?);
+        let lines = self.hosts.at(Host::Venue, || {
+            Ok((self.sink(line_a)?, line_b.map(|line| self.sink(line)).transpose()?))
+        })?;
         let flow = match self.script.take() {
             Some(script) => {
                 // The capture ends with the orders, so that the market lives as long as they are sent.
@@ -266,6 +271,15 @@ impl World {
         };
         let recovery = self.recovery.take().map(|recovery| recovery.servers).unwrap_or_default();
         Ok(VenueSeed { config, lines, flow, recovery })
+    }
+
+    /// Where a market data line is sent: it stays on this host, or goes as far as the next.
+    fn sink(&self, destination: SocketAddrV4) -> Result<KernelUdpSink, String> {
+        let apart = self.hosts.are_apart();
+        let interface = self.hosts.venue;
+        let settings =
+            UdpSinkConfig { destination, interface, ttl: u32::from(apart), loopback: !apart };
+        KernelUdpSink::new(settings).map_err(|error| format!("multicast {destination}: {error}"))
     }
 
     fn strategy(&self, args: &DemoArgs) -> StrategyConfig {
@@ -299,144 +313,6 @@ impl Drop for World {
         // A gateway's process that was killed has left word that it uses them.
         litter::sweep();
     }
-}
-
-/// Channels of the demo, by what goes over them.
-#[derive(Clone)]
-struct Channels {
-    orders: String,
-    reports: String,
-    venue_orders: String,
-    venue_reports: String,
-    market_data: String,
-}
-
-impl Channels {
-    fn of(config: &Config) -> Channels {
-        let first = |stream: Option<&config::Stream>| {
-            stream.map(|stream| stream.channel.clone()).unwrap_or_default()
-        };
-        Channels {
-            orders: config.entry.stream.channel.clone(),
-            reports: first(config.sessions.first().map(|s| &s.reports)),
-            venue_orders: first(config.venues.first().map(|v| &v.orders)),
-            venue_reports: first(config.venues.first().map(|v| &v.reports)),
-            market_data: config.market_data.stream.channel.clone(),
-        }
-    }
-}
-
-struct Streams {
-    orders: i32,
-    reports: i32,
-    venue_orders: i32,
-    venue_reports: i32,
-    market_data: i32,
-}
-
-impl Streams {
-    fn of(config: &Config) -> Streams {
-        let first = |stream: Option<&config::Stream>| stream.map_or(0, |stream| stream.stream_id);
-        Streams {
-            orders: config.entry.stream.stream_id,
-            reports: first(config.sessions.first().map(|s| &s.reports)),
-            venue_orders: first(config.venues.first().map(|v| &v.orders)),
-            venue_reports: first(config.venues.first().map(|v| &v.reports)),
-            market_data: config.market_data.stream.stream_id,
-        }
-    }
-}
-
-enum Flow {
-    Capture(CaptureScript, Schedule),
-    Random(RandomFlowConfig),
-}
-
-struct VenueSeed {
-    config: VenueConfig,
-    lines: (KernelUdpSink, Option<KernelUdpSink>),
-    flow: Flow,
-    recovery: RecoveryServers,
-}
-
-struct Parts {
-    clock: Clock,
-    registry: Registry,
-    progress: Arc<StrategyProgress>,
-    result: Arc<OnceLock<Account>>,
-    ledger: Arc<OnceLock<VenueLedger>>,
-}
-
-/// Builds exchange, echo and strategy on their thread. The driver is served last, so that what was claimed leaves at once.
-fn build(
-    aeron: &AeronConfig,
-    channels: &Channels,
-    streams: &Streams,
-    venue: VenueSeed,
-    strategy: StrategyConfig,
-    parts: Parts,
-) -> Result<Vec<AgentSlot>, String> {
-    let told = |error: TransportError| error.to_string();
-    let mut client = Client::start(aeron).map_err(told)?;
-    let lines = VenueLines {
-        requests: client
-            .add_subscription(&channels.venue_orders, streams.venue_orders)
-            .map_err(told)?,
-        reports: client
-            .add_publication(&channels.venue_reports, streams.venue_reports)
-            .map_err(told)?,
-        line_a: venue.lines.0,
-        line_b: venue.lines.1,
-    };
-    let flow = venue.flow;
-    let exchange = VenueAgent::new(
-        venue.config,
-        lines,
-        |exchange| match flow {
-            Flow::Capture(script, schedule) => {
-                Background::Capture(CaptureFlow::new(script, schedule, exchange))
-            }
-            Flow::Random(config) => Background::Random(RandomFlow::new(&config)),
-        },
-        &parts.registry,
-        parts.ledger,
-    )
-    .map_err(|error| format!("exchange: {error}"))?
-    .with_recovery(venue.recovery);
-    let echo = EchoAgent {
-        from: client.add_subscription(&channels.venue_orders, PROBE_STREAM).map_err(told)?,
-        to: client.add_publication(&channels.venue_reports, PROBE_STREAM).map_err(told)?,
-    };
-    let probe = Probe {
-        out: client.add_publication(&channels.orders, PROBE_STREAM).map_err(told)?,
-        back: client.add_subscription(&channels.reports, PROBE_STREAM).map_err(told)?,
-        round_trip: parts.registry.recorder("relay_round_trip"),
-    };
-    let streams = StrategyParts {
-        orders: client.add_publication(&channels.orders, streams.orders).map_err(told)?,
-        reports: client.add_subscription(&channels.reports, streams.reports).map_err(told)?,
-        market: client
-            .add_subscription(&channels.market_data, streams.market_data)
-            .map_err(told)?,
-        probe: Some(probe),
-        clock: parts.clock,
-        registry: parts.registry.clone(),
-        progress: parts.progress,
-        result: parts.result,
-    };
-    let strategy = StrategyAgent::new(strategy, streams);
-    Ok(vec![
-        AgentSlot::new(exchange),
-        AgentSlot::new(echo),
-        AgentSlot::new(strategy),
-        AgentSlot::new(AeronAgent::new(
-            client,
-            "world",
-            &parts.registry,
-            parts.clock,
-            &Guests::default(),
-        )),
-    ])
 }
 
 fn random_symbol(
@@ -494,16 +370,17 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, String> {
 /// bad, the exchange has servers for who missed something.
 fn furnish(
     args: &DemoArgs,
+    hosts: &Hosts,
     folders: &Folders,
     session: [u8; 10],
     instruments: &[VenueInstrument],
 ) -> Result<(Config, Option<Recovery>), String> {
     let directory = folders.directory.as_path();
     let recovery = args.lines.is_bad();
-    let recovery = recovery
-        .then(|| Recovery::prepare(directory, session, instruments.len(), OPEN_ORDERS_MAX))
-        .transpose()?;
-    let text = configuration(args, folders, instruments, recovery.as_ref())?;
+    let prepare =
+        || Recovery::prepare(directory, hosts.venue, session, instruments.len(), OPEN_ORDERS_MAX);
+    let recovery = recovery.then(|| hosts.at(Host::Venue, prepare)).transpose()?;
+    let text = configuration(args, hosts, folders, instruments, recovery.as_ref())?;
     for key in ["strategy.key", "venue.key"] {
         write_key(&directory.join(key)).map_err(|error| format!("{key}: {error}"))?;
     }
@@ -559,11 +436,13 @@ fn socket_buffer_bytes() -> u64 {
 /// The gateway's configuration as a file, as one would write it by hand.
 fn configuration(
     args: &DemoArgs,
+    hosts: &Hosts,
     folders: &Folders,
     instruments: &[VenueInstrument],
     recovery: Option<&Recovery>,
 ) -> Result<String, String> {
     let [orders, reports, venue_orders, venue_reports, market, feed, second] = free_ports::<7>()?;
+    let Hosts { strategy, gateway_to_strategy, gateway_to_venue, venue, .. } = hosts;
     let layout = match args.layout {
         super::DemoLayout::Auto | super::DemoLayout::Processes => "auto",
         super::DemoLayout::Fused => "fused",
@@ -591,10 +470,10 @@ driver_timeout_ms = {SILENCE_MS}
 client_liveness_ms = {SILENCE_MS}
 socket_buffer_bytes = {buffer}
 [entry]
-channel = "aeron:udp?endpoint=127.0.0.1:{orders}"
+channel = "aeron:udp?endpoint={gateway_to_strategy}:{orders}"
 keepalive_ms_min = {KEEPALIVE_MS}
 [market_data]
-channel = "aeron:udp?endpoint=127.0.0.1:{market}"
+channel = "aeron:udp?endpoint={strategy}:{market}"
 [journal]
 directory = "journal"
 reserve_bytes = 0
@@ -609,7 +488,7 @@ id = {session}
 name = "strategy"
 key_file = "strategy.key"
 accounts = [{account}]
-report_channel = "aeron:udp?endpoint=127.0.0.1:{reports}"
+report_channel = "aeron:udp?endpoint={strategy}:{reports}"
 report_stream_id = 2001
 messages_per_second = {rate}
 burst = {rate}
@@ -627,9 +506,9 @@ max_order_notional = 5000000
 [[venue]]
 id = 1
 name = "sim"
-order_channel = "aeron:udp?endpoint=127.0.0.1:{venue_orders}"
+order_channel = "aeron:udp?endpoint={venue}:{venue_orders}"
 order_stream_id = 3001
-report_channel = "aeron:udp?endpoint=127.0.0.1:{venue_reports}"
+report_channel = "aeron:udp?endpoint={gateway_to_venue}:{venue_reports}"
 report_stream_id = 3002
 session_id = {venue_session}
 key_file = "venue.key"
@@ -640,7 +519,7 @@ id = 1
 name = "sim"
 source = "multicast"
 line_a = "239.255.{group}.1:{feed}"
-interface = "127.0.0.1"
+interface = "{gateway_to_venue}"
 stale_after_ms = 3000
 {line_b}"#,
         session = SESSION,

@@ -95,6 +95,8 @@ struct TestRun {
     flags: u32,
     cpu: u32,
     batch_size: u32,
+    /// Fills it up: the kernel refuses what it does not know unless it is 0.
+    rest: u32,
 }
 
 #[repr(C)]

@@ -79,6 +79,13 @@ impl Mapping {
         SharedArray { start: start.cast(), mask: count - 1 }
     }
 
+    /// The address of the byte at `at`.
+    #[inline]
+    pub(super) fn place(&self, at: usize) -> Option<NonNull<u8>> {
+        // SAFETY: within the mapping, as just checked.
+        (at < self.len).then(|| unsafe { self.start.add(at) })
+    }
+
     /// The bytes from `at` on.
     ///
     /// # Safety

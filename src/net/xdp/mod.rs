@@ -26,11 +26,13 @@ mod source;
 pub use bpf::{FLOWS_MAX, Program, QUEUES_MAX};
 pub use error::{Step, XdpError};
 pub use flows::{FrameCounts, Sorter};
+pub use frame::{Path, ReceivedUdp, Refused, multicast_mac, read_udp, write_udp};
 pub use frames::FrameCount;
 pub use mode::{AttachMode, Mode, WantedMode};
 pub use port::{Port, PortConfig};
 pub use program::{XDP_PASS, XDP_REDIRECT};
 pub use socket::{
-    BusyPoll, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket, kick,
+    BusyPoll, FramePart, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket,
+    kick,
 };
 pub use source::XdpSource;

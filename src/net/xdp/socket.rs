@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::net::source::{RxClock, RxStamp};
@@ -135,6 +136,37 @@ struct UmemRegistration {
 #[derive(Debug)]
 #[must_use = "a frame that is not released is lost to the socket"]
 pub struct ReceivedFrame(Descriptor);
+
+/// A part of a received frame, by its address. It stays there, and is its holder's alone to read and write, until the frame
+/// is released.
+#[derive(Clone, Copy, Debug)]
+pub struct FramePart {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: an address. Whoever uses it has to have the frame, which one thread has at a time.
+unsafe impl Send for FramePart {}
+
+impl FramePart {
+    /// Its first byte.
+    #[inline]
+    pub const fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// How many there are.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
 
 /// A socket of the family without a queue yet. To make one needs `CAP_NET_RAW`, to bind it nothing.
 #[derive(Debug)]
@@ -299,6 +331,17 @@ impl XdpSocket {
         // SAFETY: the frame was taken from the kernel (`take` made sure that it had it) and goes back by `release`, which
         // takes `frame` by value and `self` mutably; frames to send from are others.
         unsafe { self.umem.bytes(at, length) }.unwrap_or_default()
+    }
+
+    /// Where `part` of a received frame is, for who hands it to code that takes addresses; `None` if it is no part of the frame.
+    #[inline]
+    pub fn place(&self, frame: &ReceivedFrame, part: &[u8]) -> Option<FramePart> {
+        let bytes = self.bytes(frame);
+        let at = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+        let is_within = at.checked_add(part.len())? <= bytes.len();
+        let ReceivedFrame(Descriptor { address, .. }) = frame;
+        let start = self.umem.place(usize::try_from(*address).ok()?.checked_add(at)?)?;
+        is_within.then_some(FramePart { start, len: part.len() })
     }
 
     /// When it was received, as the program stamped it.

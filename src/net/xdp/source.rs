@@ -90,6 +90,8 @@ pub struct XdpSource {
     /// Why it failed last.
     fault: Option<XdpError>,
     mender: Mender,
+    // Who tells of the link and of the kernel's sockets.
+    _watcher: Arc<Watcher>,
 }
 
 impl XdpSource {
@@ -103,7 +105,7 @@ impl XdpSource {
     /// If there is no port.
     pub fn new(
         ports: Vec<Port>,
-        watcher: &Watcher,
+        watcher: Arc<Watcher>,
         config: UdpSourceConfig,
     ) -> io::Result<XdpSource> {
         let interface = ports.first().map(|port| port.config().interface);
@@ -122,7 +124,7 @@ impl XdpSource {
         Ok(XdpSource {
             queues: ports.into_iter().map(queue).collect(),
             sorter: Sorter::new(),
-            cover: Cover::new(watcher)?,
+            cover: Cover::new(&watcher)?,
             config,
             link,
             generation,
@@ -137,6 +139,7 @@ impl XdpSource {
             remarks: Vec::new(),
             bind_failures: 0,
             mender,
+            _watcher: watcher,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// All that the frames to a destination need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Unresolved {
     InterfaceDown,
     /// It is the broadcast address of a network.
     Broadcast,
+    /// It is a group that somebody on this host has joined on that interface: only the kernel can hand it to them too.
+    Joined,
     /// It is reached by something that is not plain Ethernet.
     Unsupported,
     /// The kernel did not answer.
@@ -43,13 +45,14 @@ pub enum Unresolved {
 }
 
 impl Unresolved {
-    const ALL: [Unresolved; 10] = [
+    const ALL: [Unresolved; 11] = [
         Unresolved::Pending,
         Unresolved::NoNeighbour,
         Unresolved::Local,
         Unresolved::Unreachable,
         Unresolved::InterfaceDown,
         Unresolved::Broadcast,
+        Unresolved::Joined,
         Unresolved::Unsupported,
         Unresolved::Unanswered,
         Unresolved::Unwatched,
@@ -68,7 +71,14 @@ impl Unresolved {
             Unresolved::Unanswered => 8,
             Unresolved::Unwatched => 9,
             Unresolved::Changing => 10,
+            Unresolved::Joined => 11,
         }
+    }
+
+    #[cold]
+    fn of_code(code: u8) -> Unresolved {
+        let found = Unresolved::ALL.iter().find(|one| one.code() == code);
+        found.copied().unwrap_or(Unresolved::Changing)
     }
 }
 
@@ -81,6 +91,7 @@ impl fmt::Display for Unresolved {
             Unresolved::Unreachable => "there is no route to it",
             Unresolved::InterfaceDown => "its interface is down or gone",
             Unresolved::Broadcast => "it is a broadcast address",
+            Unresolved::Joined => "it is a group that this host has joined as well",
             Unresolved::Unsupported => "the way to it is not plain Ethernet",
             Unresolved::Unanswered => "the kernel did not say which way it is",
             Unresolved::Unwatched => "nobody watches the kernel's tables any more",
@@ -98,6 +109,12 @@ pub(super) struct Asked {
     /// Unspecified: any.
     pub from: Ipv4Addr,
     pub out_interface: Option<u32>,
+}
+
+impl Asked {
+    /// What nobody asks.
+    pub(super) const NOTHING: Asked =
+        Asked { to: Ipv4Addr::UNSPECIFIED, from: Ipv4Addr::UNSPECIFIED, out_interface: None };
 }
 
 /// A next hop: an interface, and an address behind it.
@@ -118,6 +135,7 @@ pub struct Destination {
     mtu: AtomicU64,
     /// The interface and the address of its next hop; 0 for none. The watching thread's own.
     hop: AtomicU64,
+    should_confirm: AtomicBool,
     asked: Asked,
 }
 
@@ -132,6 +150,7 @@ impl Destination {
             interface_and_source: AtomicU64::new(0),
             mtu: AtomicU64::new(0),
             hop: AtomicU64::new(0),
+            should_confirm: AtomicBool::new(false),
             asked,
         }
     }
@@ -153,23 +172,50 @@ impl Destination {
     /// Why frames to it cannot be made.
     #[inline]
     pub fn state(&self) -> Result<Resolved, Unresolved> {
-        for _ in 0..LOOK_COUNT_MAX {
-            let before = self.version.load(Ordering::Acquire);
-            let mac_and_why = self.mac_and_why.load(Ordering::Relaxed);
-            let interface_and_source = self.interface_and_source.load(Ordering::Relaxed);
-            let mtu = self.mtu.load(Ordering::Relaxed);
-            // Pairs with the fence in `tell`: a word of a later write makes that write's version seen here.
-            fence(Ordering::Acquire);
-            if before & 1 == 0 && self.version.load(Ordering::Relaxed) == before {
-                return unpack(mac_and_why, interface_and_source, mtu);
+        match self.look() {
+            Some((mac_and_why, interface_and_source, mtu)) => {
+                unpack(mac_and_why, interface_and_source, mtu)
             }
+            None => self.look_again(),
         }
-        Err(Unresolved::Changing)
+    }
+
+    /// The words, if they were not written to meanwhile.
+    #[inline]
+    fn look(&self) -> Option<(u64, u64, u64)> {
+        let before = self.version.load(Ordering::Acquire);
+        let mac_and_why = self.mac_and_why.load(Ordering::Relaxed);
+        let interface_and_source = self.interface_and_source.load(Ordering::Relaxed);
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        // Pairs with the fence in `tell`: a word of a later write makes that write's version seen here.
+        fence(Ordering::Acquire);
+        let is_whole = before & 1 == 0 && self.version.load(Ordering::Relaxed) == before;
+        is_whole.then_some((mac_and_why, interface_and_source, mtu))
+    }
+
+    #[cold]
+    fn look_again(&self) -> Result<Resolved, Unresolved> {
+        let words = (1..LOOK_COUNT_MAX).find_map(|_| self.look());
+        words.map_or(Err(Unresolved::Changing), |(mac_and_why, interface_and_source, mtu)| {
+            unpack(mac_and_why, interface_and_source, mtu)
+        })
     }
 
     /// Why frames to it cannot be made; `None` if they can.
     pub fn why(&self) -> Option<Unresolved> {
         self.state().err()
+    }
+
+    /// Whether the next datagram should go through the kernel, which then makes sure that the neighbour still is where it was:
+    /// true once, each time that it has not heard of it for a while and cannot be asked otherwise. One load.
+    #[inline]
+    pub fn take_confirmation(&self) -> bool {
+        self.should_confirm.load(Ordering::Relaxed)
+            && self.should_confirm.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn ask_to_confirm(&self) {
+        self.should_confirm.store(true, Ordering::Relaxed);
     }
 
     /// Changes with every change of [`state`](Destination::state), so that what was made of it can be kept meanwhile. One load.
@@ -223,8 +269,7 @@ fn pack(state: Result<Resolved, Unresolved>) -> (u64, u64, u64) {
 fn unpack(mac_and_why: u64, interface_and_source: u64, mtu: u64) -> Result<Resolved, Unresolved> {
     let [a, b, c, d, e, f, _, why] = mac_and_why.to_be_bytes();
     if why != 0 {
-        let found = Unresolved::ALL.iter().find(|one| one.code() == why);
-        return Err(found.copied().unwrap_or(Unresolved::Changing));
+        return Err(Unresolved::of_code(why));
     }
     let [i, j, k, l, source @ ..] = interface_and_source.to_be_bytes();
     let [_, _, _, _, m, n, o, p] = mtu.to_be_bytes();

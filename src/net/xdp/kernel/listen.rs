@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::net::xdp::frame::multicast_mac;
 use crate::net::xdp::kernel::destination::{Destination, Hop, Resolved, Unresolved};
+use crate::net::xdp::kernel::groups;
 use crate::net::xdp::kernel::netlink::Netlink;
 use crate::net::xdp::kernel::query::{RouteKind, ask_links, ask_neighbour, ask_route};
 use crate::net::xdp::kernel::rtnetlink::{Link, kind, read_link, read_neighbour, use_neighbour};
@@ -54,21 +55,17 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        let sockets: Vec<_> = {
-            let mut tables = self.0.tables();
-            self.0.has_ended.store(true, Ordering::SeqCst);
-            for destination in tables.destinations.values() {
-                destination.tell(Err(Unresolved::Unwatched), None);
-            }
-            for state in tables.states.values() {
-                state.tell(false);
-            }
-            tables.queued.clear();
-            tables.sockets.values().filter_map(Weak::upgrade).collect()
-        };
-        // Without the lock: a flag whose last holder let go of it meanwhile takes it.
-        for socket in &sockets {
-            socket.raise();
+        let mut tables = self.0.tables();
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        for destination in &tables.destinations {
+            destination.tell(Err(Unresolved::Unwatched), None);
+        }
+        for state in tables.states.values() {
+            state.tell(false);
+        }
+        tables.queued.clear();
+        for socket in tables.sockets.values() {
+            socket.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -129,10 +126,8 @@ impl Listener {
     }
 
     fn tell_socket(&self, id: u64) {
-        // The lock is given back before the flag: if this was its last holder, dropping it takes the lock.
-        let flag = self.shared.tables().sockets.get(&id).and_then(Weak::upgrade);
-        if let Some(flag) = flag {
-            flag.raise();
+        if let Some(is_ready) = self.shared.tables().sockets.get(&id) {
+            is_ready.store(true, Ordering::SeqCst);
         }
     }
 
@@ -197,14 +192,14 @@ impl Listener {
             if due.refresh {
                 tables.purge();
             }
-            let mut destinations = std::mem::take(&mut tables.queued);
+            let mut destinations: Vec<_> = tables.queued.drain(..).collect();
             if due.all {
-                destinations = tables.destinations.values().cloned().collect();
+                destinations = tables.destinations.clone();
             } else if !due.hops.is_empty() {
                 let is_due = |destination: &&Arc<Destination>| {
                     destination.hop().is_some_and(|hop| due.hops.contains(&hop))
                 };
-                destinations.extend(tables.destinations.values().filter(is_due).cloned());
+                destinations.extend(tables.destinations.iter().filter(is_due).cloned());
             }
             destinations
         };
@@ -217,8 +212,9 @@ impl Listener {
                 && found.is_stale
                 && due.refresh
                 && refreshed.insert(hop)
+                && !self.refresh(hop)
             {
-                self.refresh(hop);
+                destination.ask_to_confirm();
             }
         }
     }
@@ -257,6 +253,9 @@ impl Listener {
             mtu: route.mtu.unwrap_or(link.mtu).min(link.mtu),
         };
         if route.kind == RouteKind::Multicast {
+            if groups::is_joined(asked.to, route.interface) {
+                return Found::none(Unresolved::Joined);
+            }
             let state = Ok(resolved(multicast_mac(asked.to)));
             return Found { state, hop: None, is_stale: false };
         }
@@ -278,13 +277,16 @@ impl Listener {
     }
 
     /// Has the kernel look whether a stale neighbour still is where it was, as it would if it sent there itself: what is sent past
-    /// it does not tell it, and a neighbour that moved without a word would be missed for ever.
-    fn refresh(&mut self, (interface, address): Hop) {
+    /// it does not tell it, and a neighbour that moved without a word would be missed for ever. `false`: this process may not have
+    /// it do so, for want of CAP_NET_ADMIN.
+    fn refresh(&mut self, (interface, address): Hop) -> bool {
         count(&self.shared.counts.refreshes);
         let body = use_neighbour(interface, address);
-        if self.requests.request(kind::NEW_NEIGHBOUR, 0, &body, |_, _| {}).is_err() {
+        let is_asked = self.requests.request(kind::NEW_NEIGHBOUR, 0, &body, |_, _| {}).is_ok();
+        if !is_asked {
             count(&self.shared.counts.refreshes_refused);
         }
+        is_asked
     }
 }
 

@@ -8,6 +8,7 @@
 //! passed by as well: packet filters, IPsec, traffic control, and the copy of multicast that a host sends to itself.
 
 mod destination;
+mod groups;
 mod links;
 mod listen;
 mod netlink;

@@ -82,7 +82,8 @@ impl Netlink {
         self.exchange(kind, flags | NLM_F_ACK, body, &mut each).map(|_is_whole| ())
     }
 
-    /// Asks for all there is of a kind. `each` begins anew with `restart` where the kernel says that it changed under way.
+    /// Asks for all there is of a kind, and adds each message's body to the whole with `each`. Begins anew where the kernel says
+    /// that it changed under way.
     ///
     /// # Errors
     /// As [`request`](Netlink::request); `Interrupted` if it never stood still.

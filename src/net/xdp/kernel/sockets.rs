@@ -14,7 +14,8 @@ use crate::net::xdp::kernel::watch::Shared;
 /// It holds a duplicate of the socket's descriptor: closing the socket's own first is safe, and the socket then lives until this is
 /// dropped as well.
 pub struct SocketFlag {
-    is_ready: AtomicBool,
+    /// The watching thread has it too, and nothing else of this: whoever drops the flag has closed its descriptor then.
+    is_ready: Arc<AtomicBool>,
     id: u64,
     fd: OwnedFd,
     shared: Arc<Shared>,
@@ -22,7 +23,12 @@ pub struct SocketFlag {
 
 impl SocketFlag {
     pub(super) fn new(id: u64, fd: OwnedFd, shared: Arc<Shared>) -> SocketFlag {
-        SocketFlag { is_ready: AtomicBool::new(false), id, fd, shared }
+        SocketFlag { is_ready: Arc::default(), id, fd, shared }
+    }
+
+    /// What the watching thread sets.
+    pub(super) fn signal(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_ready)
     }
 
     /// Whether the socket has something to read, or an error to tell. One load. Stays true once nobody watches any more, so that

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 )]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub struct WatcherConfig {
     /// Room for events that the thread has not read yet, in bytes; the kernel cuts it to `net.core.rmem_max`. Where it does not
     /// suffice everything is asked for anew.
     pub event_buffer_bytes: usize,
-    /// How often everything is looked up again although nothing was heard, and stale neighbours are looked for. Above zero.
+    /// How often everything is looked up again although nothing was heard, and stale neighbours are looked for. Zero: never.
     pub belt: Duration,
 }
 
@@ -104,13 +104,16 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    pub destinations: BTreeMap<Asked, Arc<Destination>>,
+    /// By what was asked. Room for all of them is there from the start, as in the two that follow: who asks does not allocate.
+    pub destinations: Vec<Arc<Destination>>,
     /// Those of `destinations` that were not looked up yet.
     pub queued: Vec<Arc<Destination>>,
+    /// Those that nobody has asked for.
+    free: Vec<Arc<Destination>>,
     /// What the kernel has told of its interfaces.
     pub links: BTreeMap<u32, Link>,
     pub states: BTreeMap<u32, Arc<LinkState>>,
-    pub sockets: BTreeMap<u64, Weak<SocketFlag>>,
+    pub sockets: BTreeMap<u64, Arc<AtomicBool>>,
     socket_id: u64,
     pub fault: Option<String>,
 }
@@ -132,10 +135,43 @@ impl Shared {
 }
 
 impl Tables {
+    fn new(links: BTreeMap<u32, Link>) -> Tables {
+        let unused = || Arc::new(Destination::new(Asked::NOTHING));
+        Tables {
+            destinations: Vec::with_capacity(DESTINATION_COUNT_MAX),
+            queued: Vec::with_capacity(DESTINATION_COUNT_MAX),
+            free: std::iter::repeat_with(unused).take(DESTINATION_COUNT_MAX).collect(),
+            links,
+            socket_id: TIMER,
+            ..Tables::default()
+        }
+    }
+
     /// Lets go of what nobody but these tables holds.
     pub(super) fn purge(&mut self) {
-        self.destinations.retain(|_, destination| Arc::strong_count(destination) > 1);
+        let free = &mut self.free;
+        self.destinations.retain_mut(|destination| {
+            let is_held = Arc::get_mut(destination).is_none();
+            if !is_held {
+                free.push(Arc::clone(destination));
+            }
+            is_held
+        });
         self.states.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+
+    /// A destination for a new question, at its place; `None` if all are held.
+    fn insert(&mut self, asked: Asked, place: usize) -> Option<Arc<Destination>> {
+        let mut destination = self.free.pop()?;
+        let unused = Arc::get_mut(&mut destination)?; // nobody else holds what is free
+        *unused = Destination::new(asked);
+        self.destinations.insert(place, Arc::clone(&destination));
+        self.queued.push(Arc::clone(&destination));
+        Some(destination)
+    }
+
+    fn find(&self, asked: &Asked) -> Result<usize, usize> {
+        self.destinations.binary_search_by(|destination| destination.asked().cmp(asked))
     }
 }
 
@@ -166,7 +202,7 @@ impl Watcher {
             has_ended: AtomicBool::new(false),
             counts: Counts::default(),
             #[allow(clippy::disallowed_types, reason = "as the field says")]
-            tables: Mutex::new(Tables { links, socket_id: TIMER, ..Tables::default() }),
+            tables: Mutex::new(Tables::new(links)),
         });
         for (fd, id) in
             [(events.as_fd(), EVENTS), (shared.wake.as_fd(), WAKE), (timer.as_fd(), TIMER)]
@@ -190,7 +226,7 @@ impl Watcher {
     /// one is given. Returns at once, with a destination that is looked up soon; the same one for the same question. `None`,
     /// counted, where [`DESTINATION_COUNT_MAX`] are held already.
     ///
-    /// Takes a short lock, and a system call for a new one: for set-up, and a new peer now and then.
+    /// Takes a short lock, and a system call for a new one; allocates nothing: for set-up, and a new peer now and then.
     pub fn destination(
         &self,
         to: Ipv4Addr,
@@ -199,23 +235,22 @@ impl Watcher {
     ) -> Option<Arc<Destination>> {
         let asked = Asked { to, from, out_interface };
         let mut tables = self.shared.tables();
-        if let Some(known) = tables.destinations.get(&asked) {
-            return Some(Arc::clone(known));
-        }
-        if tables.destinations.len() >= DESTINATION_COUNT_MAX {
+        let mut place = tables.find(&asked);
+        if place.is_err() && tables.free.is_empty() {
             tables.purge();
+            place = tables.find(&asked);
         }
-        if tables.destinations.len() >= DESTINATION_COUNT_MAX {
+        let place = match place {
+            Ok(known) => return tables.destinations.get(known).cloned(),
+            Err(place) => place,
+        };
+        let Some(destination) = tables.insert(asked, place) else {
             self.shared.counts.table_full.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
-        let destination = Arc::new(Destination::new(asked));
+        };
         if self.shared.has_ended.load(Ordering::SeqCst) {
             destination.tell(Err(Unresolved::Unwatched), None);
-            return Some(destination);
         }
-        tables.destinations.insert(asked, Arc::clone(&destination));
-        tables.queued.push(Arc::clone(&destination));
         drop(tables);
         self.shared.wake();
         Some(destination)
@@ -262,7 +297,7 @@ impl Watcher {
         let flag = Arc::new(SocketFlag::new(id, fd, Arc::clone(&self.shared)));
         let has_ended = self.shared.has_ended.load(Ordering::SeqCst);
         if !has_ended {
-            tables.sockets.insert(id, Arc::downgrade(&flag));
+            tables.sockets.insert(id, flag.signal());
         }
         drop(tables);
         if has_ended {

@@ -1,0 +1,130 @@
+//! Aeron's media driver over AF_XDP: the table of functions by which the driver sends and receives UDP
+//! (`aeron_udp_channel_transport_bindings.h`), with the kernel's network stack bypassed where that can be.
+//!
+//! Every transport still has its kernel socket, opened by Aeron's own functions: it holds the port and the membership of a
+//! group, finds and confirms neighbours, and takes whatever does not come by a ring. So there is nothing that works without
+//! this module and not with it; what cannot be bypassed goes the usual way, and why is told. Described in the README beside
+//! this file.
+//!
+//! This module must not know what the streams are for.
+
+mod bindings;
+mod counts;
+mod endpoint;
+mod lane;
+
+use std::io;
+use std::sync::Arc;
+#[allow(
+    clippy::disallowed_types,
+    reason = "what the driver's threads tell people, now and then"
+)]
+use std::sync::{Mutex, PoisonError};
+
+use crate::net::xdp::kernel::Watcher;
+use crate::net::xdp::{FrameCount, Port, SocketStatistics};
+
+pub(in crate::transport) use bindings::Bindings;
+use counts::SideCounts;
+pub use counts::XdpStats;
+use lane::Lane;
+pub use lane::XdpInterface;
+
+/// Lines that are kept for people; those beyond are counted only.
+const TOLD_MAX: usize = 64;
+
+/// The queues of interfaces that a media driver takes over. For one driver.
+#[derive(Debug)]
+pub struct XdpTransport {
+    shared: Arc<Shared>,
+}
+
+/// What the driver's halves, and those who look on, share.
+#[derive(Debug)]
+struct Shared {
+    lanes: Vec<Lane>,
+    watcher: Arc<Watcher>,
+    counts: [SideCounts; 2],
+    #[allow(clippy::disallowed_types, reason = "as the import says")]
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    lines: Vec<String>,
+    fallbacks: u64,
+}
+
+/// A view of a driver over AF_XDP, for who reports on it.
+#[derive(Clone, Debug)]
+pub struct XdpView(Arc<Shared>);
+
+impl XdpTransport {
+    /// A transport over these ports. `watcher` was started in the network namespace of the interfaces.
+    ///
+    /// # Errors
+    /// What the kernel says, where it gives no more descriptors.
+    pub fn new(
+        ports: Vec<(XdpInterface, Port)>,
+        watcher: Arc<Watcher>,
+    ) -> io::Result<XdpTransport> {
+        let lanes = ports.into_iter().map(|(interface, port)| Lane::new(interface, port));
+        let shared = Shared {
+            lanes: lanes.collect::<io::Result<_>>()?,
+            watcher,
+            counts: <[SideCounts; 2]>::default(),
+            told: Default::default(),
+        };
+        Ok(XdpTransport { shared: Arc::new(shared) })
+    }
+
+    /// What it does, to be asked while a driver has it.
+    pub fn view(&self) -> XdpView {
+        XdpView(Arc::clone(&self.shared))
+    }
+}
+
+impl XdpView {
+    /// What was counted.
+    pub fn stats(&self) -> XdpStats {
+        SideCounts::stats(&self.0.counts)
+    }
+
+    /// Transports that stayed with the kernel since the start.
+    pub fn fallbacks(&self) -> u64 {
+        self.0.told().fallbacks
+    }
+
+    /// What was told since this was last asked: a line for each transport, how it goes and why.
+    pub fn take_told(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.told().lines)
+    }
+
+    /// What the kernel counted, by interface. A system call each.
+    pub fn statistics(&self) -> Vec<(String, SocketStatistics)> {
+        let of = |lane: &Lane| (lane.interface().name.clone(), lane.statistics());
+        self.0.lanes.iter().map(of).collect()
+    }
+
+    /// Who has how many frames, by interface.
+    pub fn count_frames(&self) -> Vec<(String, FrameCount)> {
+        let of = |lane: &Lane| (lane.interface().name.clone(), lane.count_frames());
+        self.0.lanes.iter().map(of).collect()
+    }
+}
+
+impl Shared {
+    #[allow(clippy::disallowed_types, reason = "as the import says")]
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a line for people.
+    fn tell(&self, line: String, is_fallback: bool) {
+        let mut told = self.told();
+        told.fallbacks += u64::from(is_fallback);
+        if told.lines.len() < TOLD_MAX {
+            told.lines.push(line);
+        }
+    }
+}
