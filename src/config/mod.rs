@@ -3,6 +3,7 @@
 //! [`DEFAULT_TOML`] explains every key and holds the defaults; a user's file is laid over it. Nothing half checked leaves this
 //! module: whoever holds a [`Config`] may rely on every range and relation that `default.toml` states.
 
+mod af_xdp;
 mod check;
 mod error;
 mod parse;
@@ -18,9 +19,9 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
-    Account, Aeron, AllocationGuard, Channel, Control, Core, DriverMode, Entry, Feed, Gateway,
-    Glimpse, Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk,
-    Runtime, Session, Source, Stream, Telemetry, Venue, Wanted,
+    Account, Aeron, AfXdp, AfXdpUser, AllocationGuard, Channel, Control, Core, DriverMode, Entry,
+    Fallback, Feed, Gateway, Glimpse, Idle, Instrument, Journal, MarketData, Pace, Protocol,
+    Reorder, Rerequest, Risk, Runtime, Session, Source, Stream, Telemetry, Venue, Wanted,
 };
 
 /// The defaults, with every key explained.
@@ -50,6 +51,8 @@ pub struct Config {
     pub market_data: MarketData,
     /// Market data feeds.
     pub channels: Vec<Channel>,
+    /// Queues of network interfaces that are ours past the kernel's sockets.
+    pub af_xdp: Vec<AfXdp>,
     /// What may be traded.
     pub instruments: Vec<Instrument>,
     /// Who trades.

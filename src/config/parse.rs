@@ -6,13 +6,14 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::af_xdp;
 use crate::config::check;
 use crate::config::reader::{Reader, Section, Tables};
 use crate::config::recovery;
 use crate::config::sections::{
-    Account, Aeron, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway, Glimpse,
-    Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk, Runtime,
-    Session, Source, Telemetry, Venue, Wanted,
+    Account, Aeron, AfXdp, AllocationGuard, Channel, Control, DriverMode, Entry, Feed, Gateway,
+    Glimpse, Idle, Instrument, Journal, MarketData, Pace, Protocol, Reorder, Rerequest, Risk,
+    Runtime, Session, Source, Telemetry, Venue, Wanted,
 };
 use crate::config::upstream;
 use crate::config::values;
@@ -90,6 +91,7 @@ pub(super) struct Item<'r, T> {
 pub(super) struct Lists<'r> {
     pub(super) sessions: Vec<Item<'r, Session>>,
     pub(super) channels: Vec<Item<'r, Channel>>,
+    pub(super) af_xdp: Vec<Item<'r, AfXdp>>,
     pub(super) instruments: Vec<Item<'r, Instrument>>,
     pub(super) accounts: Vec<Item<'r, Account>>,
     pub(super) venues: Vec<Item<'r, Venue>>,
@@ -113,6 +115,7 @@ pub(super) fn config(
     let lists = Lists {
         sessions: list(tables, reader, "session", |s, r, id| session(s, r, folder, id)),
         channels: list(tables, reader, "channel", |s, r, id| channel(s, r, folder, id)),
+        af_xdp: unnumbered(tables, reader, "af_xdp", af_xdp::af_xdp),
         instruments: list(tables, reader, "instrument", instrument),
         accounts: list(tables, reader, "account", account),
         venues: list(tables, reader, "venue", |s, r, id| venue(s, r, folder, id)),
@@ -133,6 +136,7 @@ pub(super) fn config(
     }
     check::lists(reader, &lists);
     check::channels(reader, &lists);
+    af_xdp::check(reader, &lists.af_xdp);
     if let (Some(feed), Some(market_data)) = (&feed, &market_data) {
         check::depth(reader, &feed_section, feed, market_data);
     }
@@ -160,6 +164,7 @@ pub(super) fn config(
         sessions: values_of(lists.sessions)?,
         market_data: market_data?,
         channels: values_of(lists.channels)?,
+        af_xdp: values_of(lists.af_xdp)?,
         instruments: values_of(lists.instruments)?,
         accounts: values_of(lists.accounts)?,
         venues: values_of(lists.venues)?,
@@ -210,6 +215,21 @@ fn list<'r, T>(
         items.push(Item { section, id, value });
     }
     items
+}
+
+/// As [`list`], of sections that have no number.
+fn unnumbered<'r, T>(
+    tables: &mut Tables<'r>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    read: impl Fn(&mut Section<'r>, &mut Reader<'_>) -> Option<T>,
+) -> Vec<Item<'r, T>> {
+    let sections = tables.list(reader, name);
+    let read_one = |section| {
+        let (section, value) = finished(section, reader, &read);
+        Item { section, id: None, value }
+    };
+    sections.into_iter().map(read_one).collect()
 }
 
 fn person_name(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<String> {
@@ -431,7 +451,7 @@ fn source(
         ("capture", SourceKind::Capture),
         ("aeron", SourceKind::Aeron),
     ];
-    const MULTICAST: [&str; 4] = ["line_a", "line_b", "interface", "timestamps"];
+    const MULTICAST: [&str; 5] = ["line_a", "line_b", "interface", "timestamps", "bypass"];
     const CAPTURE: [&str; 2] = ["file", "pace"];
     const SERVERS: [&str; 2] = ["rerequest", "glimpse"];
     let kind = s.word(r, "source", &KINDS);
@@ -477,11 +497,12 @@ fn multicast(s: &mut Section<'_>, r: &mut Reader<'_>) -> Option<Source> {
         true => s.word(r, "timestamps", &TIMESTAMPS),
         false => Some(Timestamps::None),
     };
+    let bypass = af_xdp::word_or(s, r, "bypass", &af_xdp::BYPASSES, true);
     if line_a.is_some() && line_b.flatten() == line_a {
         s.refuse(r, "line_b", "is the same as line_a: leave it out where there is only one line");
     }
-    let (interface, timestamps) = (interface?, timestamps?);
-    Some(Source::Multicast { line_a: line_a?, line_b: line_b?, interface, timestamps })
+    let (interface, timestamps, bypass) = (interface?, timestamps?, bypass?);
+    Some(Source::Multicast { line_a: line_a?, line_b: line_b?, interface, timestamps, bypass })
 }
 
 fn instrument(s: &mut Section<'_>, r: &mut Reader<'_>, id: Option<u32>) -> Option<Instrument> {

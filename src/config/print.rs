@@ -3,9 +3,10 @@
 use std::fmt::{Display, Write};
 
 use crate::config::Config;
+use crate::config::af_xdp::{BYPASSES, FALLBACKS, MODES, USERS};
 use crate::config::parse::{DRIVERS, GUARDS, IDLES, LAYOUTS, PACES, PROTOCOLS, TIMESTAMPS, WANTED};
 use crate::config::sections::{
-    Account, Channel, Core, Instrument, Protocol, Runtime, Session, Source, Stream, Venue,
+    Account, AfXdp, Channel, Core, Instrument, Protocol, Runtime, Session, Source, Stream, Venue,
 };
 use crate::types::Price;
 
@@ -85,6 +86,7 @@ pub(super) fn to_toml(config: &Config) -> String {
     services(&mut page, config);
     config.sessions.iter().for_each(|item| session(&mut page, item));
     config.channels.iter().for_each(|item| channel(&mut page, item));
+    config.af_xdp.iter().for_each(|item| af_xdp(&mut page, item));
     config.instruments.iter().for_each(|item| instrument(&mut page, item));
     config.accounts.iter().for_each(|item| account(&mut page, item));
     config.venues.iter().for_each(|item| venue(&mut page, item));
@@ -155,7 +157,7 @@ fn channel(page: &mut Page, channel: &Channel) {
     page.text("name", &channel.name);
     page.word("protocol", channel.protocol, &PROTOCOLS);
     match &channel.source {
-        Source::Multicast { line_a, line_b, interface, timestamps } => {
+        Source::Multicast { line_a, line_b, interface, timestamps, bypass } => {
             page.text("source", "multicast");
             page.text("line_a", line_a);
             if let Some(line_b) = line_b {
@@ -163,6 +165,7 @@ fn channel(page: &mut Page, channel: &Channel) {
             }
             page.text("interface", interface);
             page.word("timestamps", *timestamps, &TIMESTAMPS);
+            page.word("bypass", *bypass, &BYPASSES);
         }
         Source::Capture { file, pace } => {
             page.text("source", "capture");
@@ -211,6 +214,19 @@ fn recovery_keys(page: &mut Page, channel: &Channel) {
         page.raw("glimpse_timeout_ms", glimpse.timeout_ms);
         page.raw("glimpse_retry_ms", glimpse.retry_ms);
     }
+}
+
+fn af_xdp(page: &mut Page, af_xdp: &AfXdp) {
+    page.head("[[af_xdp]]");
+    page.text("interface", &af_xdp.interface);
+    page.raw("queue", af_xdp.queue);
+    page.word("used_by", af_xdp.used_by, &USERS);
+    page.word("mode", af_xdp.mode, &MODES);
+    page.raw("receive_frames", af_xdp.receive_frames);
+    page.raw("send_frames", af_xdp.send_frames);
+    page.raw("frame_bytes", af_xdp.frame_bytes);
+    page.raw("busy_poll_us", af_xdp.busy_poll_us);
+    page.word("fallback", af_xdp.fallback, &FALLBACKS);
 }
 
 fn instrument(page: &mut Page, instrument: &Instrument) {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use crate::net::Timestamps;
+use crate::net::xdp::WantedMode;
 use crate::runtime::layout::Layout;
 use crate::session::SessionKey;
 use crate::types::{AccountId, ChannelId, InstrumentId, Price, Qty, SessionId, Symbol, VenueId};
@@ -221,7 +222,7 @@ pub enum Pace {
 /// Where a channel's packets come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Kernel UDP sockets.
+    /// The network: kernel UDP sockets, or the queue of an `[[af_xdp]]`.
     Multicast {
         /// Group and port of line A.
         line_a: SocketAddrV4,
@@ -231,6 +232,8 @@ pub enum Source {
         interface: Ipv4Addr,
         /// Who stamps packets as they arrive.
         timestamps: Timestamps,
+        /// Whether it goes by a queue of its interface that is ours, where there is one.
+        bypass: bool,
     },
     /// A file.
     Capture {
@@ -342,6 +345,47 @@ impl fmt::Debug for Glimpse {
             .field("retry_ms", &self.retry_ms)
             .finish_non_exhaustive()
     }
+}
+
+/// Who uses a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfXdpUser {
+    /// The feed, for the channels on that interface.
+    Feed,
+    /// Aeron's media driver.
+    Aeron,
+}
+
+/// What is done where a queue cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The kernel's sockets do it.
+    Kernel,
+    /// The gateway does not start.
+    Refuse,
+}
+
+/// `[[af_xdp]]`: a queue of a network interface, past the kernel's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AfXdp {
+    /// The interface's name.
+    pub interface: String,
+    /// Which of its queues; with the interface, no other's.
+    pub queue: u32,
+    /// Who uses it.
+    pub used_by: AfXdpUser,
+    /// How frames come; the same for all queues of an interface.
+    pub mode: WantedMode,
+    /// Frames to receive into: a power of two, 64 to 65536.
+    pub receive_frames: u32,
+    /// Frames to send from: a power of two, 64 to 65536.
+    pub send_frames: u32,
+    /// Bytes of a frame: 2048 or 4096.
+    pub frame_bytes: u32,
+    /// How long the kernel may poll the driver for each of our polls, in microseconds, up to 1000; 0: interrupts do.
+    pub busy_poll_us: u32,
+    /// What is done where it cannot be had.
+    pub fallback: Fallback,
 }
 
 /// `[[instrument]]`: what may be traded.

@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::net::replay::CaptureSource;
-use crate::net::source::{DatagramHandler, PacketSource, Polled};
+use crate::net::source::{BypassCounts, DatagramHandler, PacketSource, Polled};
 use crate::net::stream::AeronSource;
 use crate::net::udp::KernelUdpSource;
+use crate::net::xdp::XdpSource;
 use crate::transport::Inbound;
 use crate::types::{ChannelId, Nanos};
 
@@ -17,6 +18,8 @@ pub enum AnySource {
     Kernel(KernelUdpSource),
     /// A capture.
     Capture(CaptureSource),
+    /// Rings of a network interface, with kernel sockets behind them.
+    Xdp(Box<XdpSource>),
 }
 
 impl PacketSource for AnySource {
@@ -24,6 +27,7 @@ impl PacketSource for AnySource {
         match self {
             AnySource::Kernel(source) => source.subscribe(group, channel, line),
             AnySource::Capture(source) => source.subscribe(group, channel, line),
+            AnySource::Xdp(source) => source.subscribe(group, channel, line),
         }
     }
 
@@ -32,6 +36,7 @@ impl PacketSource for AnySource {
         match self {
             AnySource::Kernel(source) => source.advance(now),
             AnySource::Capture(source) => source.advance(now),
+            AnySource::Xdp(source) => source.advance(now),
         }
     }
 
@@ -40,6 +45,7 @@ impl PacketSource for AnySource {
         match self {
             AnySource::Kernel(source) => source.poll(budget, handler),
             AnySource::Capture(source) => source.poll(budget, handler),
+            AnySource::Xdp(source) => source.poll(budget, handler),
         }
     }
 
@@ -47,6 +53,7 @@ impl PacketSource for AnySource {
         match self {
             AnySource::Kernel(source) => source.drops(),
             AnySource::Capture(source) => source.drops(),
+            AnySource::Xdp(source) => source.drops(),
         }
     }
 
@@ -54,6 +61,14 @@ impl PacketSource for AnySource {
         match self {
             AnySource::Kernel(source) => source.errors(),
             AnySource::Capture(source) => source.errors(),
+            AnySource::Xdp(source) => source.errors(),
+        }
+    }
+
+    fn bypass(&self) -> BypassCounts {
+        match self {
+            AnySource::Xdp(source) => source.bypass(),
+            AnySource::Kernel(_) | AnySource::Capture(_) => BypassCounts::default(),
         }
     }
 }
@@ -142,6 +157,10 @@ impl<I: Inbound> PacketSource for StreamedSet<I> {
     fn errors(&self) -> u64 {
         self.set.errors()
     }
+
+    fn bypass(&self) -> BypassCounts {
+        self.set.bypass()
+    }
 }
 
 impl PacketSource for SourceSet {
@@ -192,6 +211,11 @@ impl PacketSource for SourceSet {
 
     fn errors(&self) -> u64 {
         self.sources.iter().map(PacketSource::errors).fold(0, u64::saturating_add)
+    }
+
+    fn bypass(&self) -> BypassCounts {
+        let counts = self.sources.iter().map(PacketSource::bypass);
+        counts.fold(BypassCounts::default(), BypassCounts::plus)
     }
 }
 

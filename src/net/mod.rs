@@ -25,7 +25,8 @@ pub use player::{CaptureRecording, Player, Recorded, Recording, Speed};
 pub use recovery_link::{KernelRecoveryLink, RecoveryLink, StreamState};
 pub use replay::{CaptureSource, Pace};
 pub use source::{
-    Datagram, DatagramHandler, PacketSink, PacketSource, Polled, PublisherChange, RxClock, RxStamp,
+    BypassCounts, Datagram, DatagramHandler, PacketSink, PacketSource, Polled, PublisherChange,
+    RxClock, RxStamp,
 };
 pub use stream::AeronSource;
 pub use udp::{KernelUdpSink, KernelUdpSource, Timestamps, UdpSinkConfig, UdpSourceConfig};

@@ -82,6 +82,41 @@ pub enum Polled {
     End,
 }
 
+/// What came to a source past the kernel's sockets, and what did not, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BypassCounts {
+    /// Datagrams taken from rings and handed on.
+    pub datagrams: u64,
+    /// Datagrams that came by the kernel's sockets all the same.
+    pub by_kernel: u64,
+    /// Frames refused for their headers or lengths.
+    pub refused: u64,
+    /// Frames refused because a checksum is wrong.
+    pub bad_checksums: u64,
+    /// Frames in a ring that nobody subscribed to.
+    pub unsubscribed: u64,
+    /// Sockets bound to queues.
+    pub binds: u64,
+    /// Queues that could not be bound again, now: the kernel's sockets have all of theirs.
+    pub lost: u64,
+}
+
+impl BypassCounts {
+    /// These and `other`.
+    #[must_use]
+    pub const fn plus(self, other: BypassCounts) -> BypassCounts {
+        BypassCounts {
+            datagrams: self.datagrams.saturating_add(other.datagrams),
+            by_kernel: self.by_kernel.saturating_add(other.by_kernel),
+            refused: self.refused.saturating_add(other.refused),
+            bad_checksums: self.bad_checksums.saturating_add(other.bad_checksums),
+            unsubscribed: self.unsubscribed.saturating_add(other.unsubscribed),
+            binds: self.binds.saturating_add(other.binds),
+            lost: self.lost.saturating_add(other.lost),
+        }
+    }
+}
+
 /// Where datagrams come from.
 pub trait PacketSource {
     /// Takes datagrams sent to `group` as line `line` of `channel`. Cold: may allocate and call the kernel.
@@ -108,6 +143,11 @@ pub trait PacketSource {
     /// Calls to the kernel that failed on one line while others went on, so far.
     fn errors(&self) -> u64 {
         0
+    }
+
+    /// What came past the kernel's sockets, of a source that has such a way.
+    fn bypass(&self) -> BypassCounts {
+        BypassCounts::default()
     }
 }
 

@@ -84,7 +84,7 @@ fn source(
     socket_buffer_bytes: u32,
 ) -> Result<Option<(AnySource, Option<String>)>, String> {
     match &channel.source {
-        Source::Multicast { line_a, line_b, interface, timestamps } => {
+        Source::Multicast { line_a, line_b, interface, timestamps, .. } => {
             let mut socket = KernelUdpSource::new(UdpSourceConfig {
                 interface: *interface,
                 receive_buffer_bytes: usize::try_from(socket_buffer_bytes).unwrap_or(usize::MAX),

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -134,6 +134,11 @@ impl KernelUdpSource {
             (Some(buffer), Some(stamps)) => Some(format!("{buffer}; {stamps}")),
             (buffer, stamps) => buffer.or(stamps),
         }
+    }
+
+    /// The socket of the newest line.
+    pub(in crate::net) fn newest(&self) -> Option<BorrowedFd<'_>> {
+        self.lines.last().map(|line| line.socket.as_fd())
     }
 
     /// Datagrams longer than a buffer, which were left out.

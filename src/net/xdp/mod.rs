@@ -10,17 +10,22 @@ pub mod kernel;
 
 mod bpf;
 mod btf;
+mod cover;
 mod error;
+mod flows;
 mod frames;
 mod memory;
+mod mender;
 mod mode;
 mod port;
 mod program;
 mod ring;
 mod socket;
+mod source;
 
 pub use bpf::{FLOWS_MAX, Program, QUEUES_MAX};
 pub use error::{Step, XdpError};
+pub use flows::{FrameCounts, Sorter};
 pub use frame::{Path, ReceivedUdp, Refused, multicast_mac, read_udp, write_udp};
 pub use frames::FrameCount;
 pub use mode::{AttachMode, Mode, WantedMode};
@@ -30,3 +35,4 @@ pub use socket::{
     BusyPoll, FramePart, ReceivedFrame, SocketConfig, SocketStatistics, UnboundSocket, XdpSocket,
     kick,
 };
+pub use source::XdpSource;

@@ -72,7 +72,16 @@ impl Port {
     /// # Errors
     /// As [`Port::open`].
     pub fn beside(&self, queue: u32) -> Result<Port, XdpError> {
-        let config = SocketConfig { queue, ..self.config };
+        self.beside_with(SocketConfig { queue, ..self.config })
+    }
+
+    /// As [`Port::beside`], with a queue, frames and busy polling of its own. Interface and mode are this port's.
+    ///
+    /// # Errors
+    /// As [`Port::open`].
+    pub fn beside_with(&self, config: SocketConfig) -> Result<Port, XdpError> {
+        let SocketConfig { interface, zero_copy, .. } = self.config;
+        let config = SocketConfig { interface, zero_copy, ..config };
         let attach = match self.mode {
             Mode::ZeroCopy | Mode::Native => AttachMode::Native,
             Mode::Generic => AttachMode::Generic,
@@ -148,24 +157,46 @@ impl Port {
         &self.program
     }
 
-    /// Closes the socket and binds a new one to the queue: after the driver has lost it. Until that is done, some tens of
-    /// milliseconds, what is subscribed to passes to the kernel. Nothing falls between: first the program sends no more to
-    /// the old socket, then `drain` takes what is in it. Subscriptions stay.
+    /// From now on what comes in on the queue passes to the kernel. What is on its way to the ring may still arrive there, until
+    /// [`Port::settle`] has returned. One system call.
+    ///
+    /// # Errors
+    /// What the kernel says: that it knows of no ring for the queue, as its socket died, or the interface is gone.
+    pub fn silence(&self) -> Result<(), XdpError> {
+        self.program.clear_ring(self.config.queue)
+    }
+
+    /// Waits until what was on its way has arrived: into the rings, or with the kernel. Takes some tens of milliseconds.
+    pub fn settle() {
+        wait_for_receivers();
+    }
+
+    /// Closes the socket, with what is in its rings, and binds a new one to the queue. Waits for the kernel to give the queue free:
+    /// some tens of milliseconds, in which what is subscribed to passes to the kernel. Subscriptions stay.
     ///
     /// # Errors
     /// What keeps it from being bound. The kernel then keeps all traffic, and this can be tried again.
-    pub fn rebind(&mut self, mut drain: impl FnMut(&mut XdpSocket)) -> Result<(), XdpError> {
-        if let Some(mut socket) = self.socket.take() {
-            if self.program.clear_ring(self.config.queue).is_ok() {
-                wait_for_receivers();
-            }
-            drain(&mut socket);
-        }
+    pub fn bind_again(&mut self) -> Result<(), XdpError> {
+        self.socket = None;
         let unbound = UnboundSocket::new().or_else(|error| self.spares.pop().ok_or(error))?;
         let socket = XdpSocket::bind(unbound, &self.config)?;
         self.program.set_ring(self.config.queue, socket.as_fd())?;
         self.socket = Some(socket);
         self.binds += 1;
         Ok(())
+    }
+
+    /// Closes the socket and binds a new one to the queue: after the driver has lost it. Until that is done, some tens of
+    /// milliseconds, what is subscribed to passes to the kernel. Nothing falls between: first the program sends no more to
+    /// the old socket, then `drain` takes what is in it. Subscriptions stay.
+    ///
+    /// # Errors
+    /// As [`Port::bind_again`].
+    pub fn rebind(&mut self, drain: impl FnOnce(&mut XdpSocket)) -> Result<(), XdpError> {
+        if self.socket.is_some() && self.silence().is_ok() {
+            Port::settle();
+        }
+        self.socket.as_mut().map(drain);
+        self.bind_again()
     }
 }

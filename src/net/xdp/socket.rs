@@ -485,6 +485,13 @@ impl XdpSocket {
         get_option(self.fd.as_fd(), libc::SOL_XDP, XDP_STATISTICS)
     }
 
+    /// What happened to the socket since this was last asked: `ENETDOWN` where its interface was removed, which it does not survive.
+    /// A system call.
+    pub fn take_error(&self) -> Option<io::Error> {
+        let code: u32 = get_option(self.fd.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR).ok()?;
+        (code != 0).then(|| io::Error::from_raw_os_error(code.cast_signed()))
+    }
+
     /// The number of the driver's polling context; 0 where busy polling would do nothing (`SO_INCOMING_NAPI_ID`).
     pub fn napi_id(&self) -> u32 {
         get_option(self.fd.as_fd(), libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID).unwrap_or(0)
