@@ -16,8 +16,8 @@ mod stream;
 mod udp;
 
 pub mod capture;
-pub mod xdp;
 pub mod interface;
+pub mod xdp;
 
 pub use any::{AnySource, SourceSet, StreamedSet};
 pub use frame::{FrameError, Link, UdpFrame, parse_link_udp, parse_udp};

@@ -140,52 +140,106 @@ impl std::error::Error for Refused {}
 /// A [`Refused`] for any other frame, to be counted; never panics.
 #[inline]
 pub fn read_udp(frame: &[u8]) -> Result<ReceivedUdp<'_>, Refused> {
-    let (ethernet, packet) = frame.split_first_chunk::<ETHERNET_BYTES>().ok_or(Refused::Cut)?;
-    if ethernet[12..] != ETHERTYPE_IPV4 {
-        return Err(Refused::NotUdp);
-    }
-    let head = packet.first_chunk::<IPV4_BYTES>().ok_or(Refused::Cut)?;
-    if head[0] != VERSION_AND_WORDS || head[9] != UDP {
-        return Err(Refused::NotUdp);
-    }
-    if u16::from_be_bytes([head[6], head[7]]) & FRAGMENT_BITS != 0 {
-        return Err(Refused::Fragment);
-    }
+    read_whole(frame).ok_or_else(|| refusal(frame))
+}
+
+/// The datagram, if nothing at all is wrong with the frame; why not is [`refusal`]'s to tell.
+#[inline]
+fn read_whole(frame: &[u8]) -> Option<ReceivedUdp<'_>> {
+    let headers = frame.first_chunk::<HEADERS_BYTES>()?;
+    let (head, rest) = headers[ETHERNET_BYTES..].split_first_chunk::<IPV4_BYTES>()?;
+    let udp = rest.first_chunk::<UDP_BYTES>()?;
     let total = usize::from(u16::from_be_bytes([head[2], head[3]]));
-    if total < IPV4_BYTES + UDP_BYTES {
-        return Err(Refused::BadLength);
+    let udp_bytes = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
+    let is_plain = headers[12..ETHERNET_BYTES] == ETHERTYPE_IPV4
+        && head[0] == VERSION_AND_WORDS
+        && head[9] == UDP
+        && u16::from_be_bytes([head[6], head[7]]) & FRAGMENT_BITS == 0
+        && ETHERNET_BYTES + total <= frame.len()
+        && IPV4_BYTES + udp_bytes <= total
+        && udp_bytes >= UDP_BYTES;
+    if !is_plain {
+        return None;
     }
-    let segment = packet.get(IPV4_BYTES..total).ok_or(Refused::Cut)?;
-    let udp = segment.first_chunk::<UDP_BYTES>().ok_or(Refused::BadLength)?;
-    let udp_bytes = u16::from_be_bytes([udp[4], udp[5]]);
-    let segment = segment.get(..usize::from(udp_bytes)).ok_or(Refused::BadLength)?;
-    let payload = segment.get(UDP_BYTES..).ok_or(Refused::BadLength)?;
-    if fold(u64::from(byte_sum(head))) != 0xFFFF {
-        return Err(Refused::BadChecksum);
+    let segment = frame.get(ETHERNET_BYTES + IPV4_BYTES..)?.get(..udp_bytes)?;
+    // Of words as the machine reads them: the sum of swapped words is the swapped sum (RFC 1071, section 2).
+    let (words, _) = head.as_chunks::<4>();
+    let word = |at: usize| u64::from(u32::from_ne_bytes(words[at]));
+    let addresses = word(3) + word(4);
+    if fold(addresses + word(0) + word(1) + word(2)) != 0xFFFF {
+        return None;
     }
-    let from = Ipv4Addr::new(head[12], head[13], head[14], head[15]);
-    let to = Ipv4Addr::new(head[16], head[17], head[18], head[19]);
-    let checksum = u16::from_be_bytes([udp[6], udp[7]]);
-    let pseudo = word_sum(from) + word_sum(to) + u64::from(UDP) + u64::from(udp_bytes);
-    if checksum != 0 && !is_right(checksum, pseudo, segment) {
-        return Err(Refused::BadChecksum);
+    let length = u16::from_ne_bytes([udp[4], udp[5]]);
+    let pseudo = addresses + u64::from(u16::from_ne_bytes([0, UDP])) + u64::from(length);
+    if !is_right(u16::from_ne_bytes([udp[6], udp[7]]), pseudo, segment) {
+        return None;
     }
     let port = |high: usize| u16::from_be_bytes([udp[high], udp[high + 1]]);
-    Ok(ReceivedUdp {
-        source: SocketAddrV4::new(from, port(0)),
-        destination: SocketAddrV4::new(to, port(2)),
-        payload,
+    let address = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
+    Some(ReceivedUdp {
+        source: SocketAddrV4::new(address(12), port(0)),
+        destination: SocketAddrV4::new(address(16), port(2)),
+        payload: segment.get(UDP_BYTES..)?,
     })
 }
 
-/// Whether the `checksum` of a segment whose pseudo header adds up to `pseudo` is right, or left for an interface to fill in.
+/// What is wrong with a frame that holds no datagram for us.
+#[cold]
+fn refusal(frame: &[u8]) -> Refused {
+    let Some((ethernet, packet)) = frame.split_first_chunk::<ETHERNET_BYTES>() else {
+        return Refused::Cut;
+    };
+    if ethernet[12..] != ETHERTYPE_IPV4 {
+        return Refused::NotUdp;
+    }
+    let Some(head) = packet.first_chunk::<IPV4_BYTES>() else { return Refused::Cut };
+    if head[0] != VERSION_AND_WORDS || head[9] != UDP {
+        return Refused::NotUdp;
+    }
+    if u16::from_be_bytes([head[6], head[7]]) & FRAGMENT_BITS != 0 {
+        return Refused::Fragment;
+    }
+    let total = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    if total < IPV4_BYTES + UDP_BYTES {
+        return Refused::BadLength;
+    }
+    let Some(segment) = packet.get(IPV4_BYTES..total) else { return Refused::Cut };
+    let lengths = segment.first_chunk::<UDP_BYTES>().map(|udp| [udp[4], udp[5]]);
+    let udp_bytes = usize::from(lengths.map_or(0, u16::from_be_bytes));
+    if udp_bytes < UDP_BYTES || udp_bytes > segment.len() {
+        return Refused::BadLength;
+    }
+    Refused::BadChecksum
+}
+
+/// Whether the `checksum` of a segment whose pseudo header adds up to `pseudo`, both as the machine reads them, is right, not there,
+/// or left for an interface to fill in.
 ///
 /// A kernel that hands a frame to an interface that claims to do checksums leaves there the sum over the pseudo header alone, folded
 /// and not inverted, for the interface to begin from. A virtual pair (veth) passes the frame on like that: it never was on
 /// a wire, so there was nothing that could have damaged it. Exactly that sum is taken, and nothing near it.
 #[inline]
 fn is_right(checksum: u16, pseudo: u64, segment: &[u8]) -> bool {
-    checksum == fold(pseudo) || fold(pseudo + u64::from(byte_sum(segment))) == 0xFFFF
+    fold(pseudo + word_sum_of(segment)) == 0xFFFF || checksum == 0 || checksum == fold(pseudo)
+}
+
+/// The sum of the words of a segment, of at least eight bytes, as the machine reads them; not folded.
+#[inline]
+fn word_sum_of(segment: &[u8]) -> u64 {
+    let halves = |word: u64| (word & 0xFFFF_FFFF).wrapping_add(word >> 32);
+    let (eights, rest) = segment.as_chunks::<8>();
+    let sum = eights.iter().fold(0_u64, |sum, eight| {
+        // Halves, so that no carry is lost; 2^16 bytes leave the sum far below 2^64.
+        sum.wrapping_add(halves(u64::from_ne_bytes(*eight)))
+    });
+    match segment.last_chunk::<8>() {
+        // What is left are the last of the last eight bytes. Zeros behind them change nothing.
+        Some(last) if !rest.is_empty() => {
+            let rest = u64::from_le_bytes(*last) >> (64 - 8 * rest.len());
+            sum.wrapping_add(halves(u64::from_ne_bytes(rest.to_le_bytes())))
+        }
+        _ => sum,
+    }
 }
 
 /// The hardware address of a multicast group: the low 23 bits of it behind 01-00-5E (RFC 1112, section 6.4).

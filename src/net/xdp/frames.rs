@@ -86,6 +86,16 @@ impl Frames {
         }
     }
 
+    /// Whether the frame that holds `address`, which came from the kernel, is where it should be. If not, whoever named it must not
+    /// use it.
+    #[inline]
+    pub(super) fn is_at(&mut self, address: u64, place: Place) -> bool {
+        let index = usize::try_from(address >> self.shift).unwrap_or(usize::MAX);
+        let is_there = self.places.get(index) == Some(&place);
+        self.refused += u64::from(!is_there);
+        is_there
+    }
+
     /// A frame to send from; it is with us until [`Frames::step`] says that it is being sent, or [`Frames::give_back`].
     #[inline]
     pub(super) fn take_free(&mut self) -> Option<u64> {
@@ -140,7 +150,8 @@ mod tests {
         assert!(!frames.step(0, Place::Receiving, Place::Received), "twice");
         assert!(!frames.step(3 << 11, Place::Receiving, Place::Received), "there is none");
         assert!(!frames.step(u64::MAX, Place::Receiving, Place::Received));
-        assert_eq!(frames.refused(), 4);
+        assert!(frames.is_at(2048, Place::Receiving) && !frames.is_at(0, Place::Receiving));
+        assert_eq!(frames.refused(), 5);
         let count = FrameCount { receiving: 1, received: 1, free: 1, sending: 0 };
         assert_eq!((frames.count(), frames.count().total()), (count, 3));
     }

@@ -15,6 +15,8 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 pub(super) struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// What was mapped: it, and what lies before and behind it.
+    whole: (NonNull<u8>, usize),
     is_huge: bool,
 }
 
@@ -23,8 +25,9 @@ unsafe impl Send for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        let (start, len) = self.whole;
         // SAFETY: `map` mapped so many bytes here, and nothing borrows from a `Mapping` that is dropped.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        unsafe { libc::munmap(start.as_ptr().cast(), len) };
     }
 }
 
@@ -32,13 +35,33 @@ impl Mapping {
     /// At least `len` bytes of zeros, all touched: in huge pages where the machine has some ready, else in pages that the
     /// kernel may join to huge ones.
     pub(super) fn anonymous(len: usize) -> io::Result<Mapping> {
-        let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let huge = len.next_multiple_of(HUGE_PAGE_BYTES);
-        if let Ok(mut mapping) = map(None, huge, 0, anonymous | libc::MAP_HUGETLB) {
+        let pool = anonymous | libc::MAP_POPULATE | libc::MAP_HUGETLB;
+        if let Ok(mut mapping) = map(None, huge, 0, pool) {
             mapping.is_huge = true;
             return Ok(mapping);
         }
-        map(None, len, 0, anonymous)
+        // From the beginning of a huge page on, and touched once that was asked for.
+        let mut mapping = map(None, huge + HUGE_PAGE_BYTES, 0, anonymous)?;
+        let skipped = mapping.start.as_ptr().align_offset(HUGE_PAGE_BYTES);
+        // SAFETY: at most one huge page further, which is within.
+        mapping.start = unsafe { mapping.start.add(skipped) };
+        mapping.len = huge;
+        let start: *mut libc::c_void = mapping.start.as_ptr().cast();
+        // A refusal is no fault: the pages are small then.
+        // SAFETY: the mapping's own pages, of which the advice changes no byte.
+        unsafe { libc::madvise(start, huge, libc::MADV_HUGEPAGE) };
+        // SAFETY: as above.
+        let touched = unsafe { libc::madvise(start, huge, libc::MADV_POPULATE_WRITE) };
+        if touched != 0 {
+            // Kernels before 5.14 cannot do that; they give the pages when the umem is registered.
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::EINVAL) {
+                return Err(error);
+            }
+        }
+        Ok(mapping)
     }
 
     /// One of a socket's rings.
@@ -132,7 +155,7 @@ fn map(
         return Err(io::Error::last_os_error());
     }
     let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-    Ok(Mapping { start, len, is_huge: false })
+    Ok(Mapping { start, len, whole: (start, len), is_huge: false })
 }
 
 /// Types of which every bit pattern is a value, and that have no padding: the kernel may write any.

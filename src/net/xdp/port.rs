@@ -60,6 +60,7 @@ impl Port {
     }
 
     fn attach(socket: SocketConfig, attach: AttachMode, stamps: bool) -> Result<Port, XdpError> {
+        let socket = SocketConfig { stamps, ..socket };
         let unbound = UnboundSocket::new()?;
         let mut program = Program::load(socket.interface, stamps, attach)?;
         program.attach(socket.interface, attach)?;

@@ -167,6 +167,16 @@ impl<T: Plain> Consuming<T> {
         Some(value)
     }
 
+    /// The one that comes `ahead` places after the next, if it was seen already.
+    #[inline]
+    pub(super) fn peek(&self, ahead: u32) -> Option<T> {
+        if self.put.wrapping_sub(self.tail) <= ahead {
+            return None;
+        }
+        // SAFETY: as in `take`.
+        Some(unsafe { self.parts.slots.read(self.tail.wrapping_add(ahead)) })
+    }
+
     /// Gives all slots that were taken from back to the kernel.
     #[inline]
     pub(super) fn release(&self) {

@@ -15,6 +15,7 @@ use crate::net::xdp::frames::{FrameCount, Frames, Place};
 use crate::net::xdp::memory::Mapping;
 use crate::net::xdp::program::{STAMP_BYTES, STAMP_MONOTONIC, STAMP_NIC};
 use crate::net::xdp::ring::{Consuming, Descriptor, Offsets, Producing};
+use crate::runtime::prefetch;
 
 /// What is asked of a socket of the family (include/uapi/linux/if_xdp.h).
 const XDP_MMAP_OFFSETS: libc::c_int = 1;
@@ -46,6 +47,11 @@ const BIND_PAUSE: Duration = Duration::from_millis(1);
 /// Frames the kernel is asked to send with one call at most, in copy mode. Its own default is 32.
 const SEND_BUDGET: u32 = 256;
 
+/// How far ahead a frame is asked for, and how many of its cache lines: headers and a short message.
+const AHEAD: u32 = 16;
+const LINES: usize = 3;
+const LINE_BYTES: usize = 64;
+
 /// Calls of a flush for one that the kernel has more to do than it does in one.
 const FLUSH_CALLS_MAX: u32 = 16;
 
@@ -71,6 +77,8 @@ pub struct SocketConfig {
     pub send_frames: u32,
     /// Bytes of a frame, 2048 or 4096. The kernel keeps the first 256 of what is received for itself.
     pub frame_bytes: u32,
+    /// Whether the program stamps frames, or has the interface do it.
+    pub stamps: bool,
     /// Whether the interface must (`Some(true)`) or must not write to our memory itself; `None` lets the kernel choose.
     pub zero_copy: Option<bool>,
     /// Who drives the driver.
@@ -86,6 +94,7 @@ impl SocketConfig {
             receive_frames: 4_096,
             send_frames: 1_024,
             frame_bytes: 2_048,
+            stamps: false,
             zero_copy: None,
             busy_poll: None,
         }
@@ -201,6 +210,7 @@ pub struct XdpSocket {
     /// Whether it is the driver's own polling that is driven by ours.
     is_busy_polling: bool,
     is_zero_copy: bool,
+    has_stamps: bool,
     wakeups: u64,
     is_unpublished: bool,
     // Last: the umem must outlive it, which the kernel sees to, as it holds the pages while the socket is open.
@@ -252,6 +262,7 @@ impl XdpSocket {
             umem,
             is_busy_polling: config.busy_poll.is_some(),
             is_zero_copy: options & XDP_OPTIONS_ZEROCOPY != 0,
+            has_stamps: config.stamps,
             wakeups: 0,
             is_unpublished: false,
             fd,
@@ -284,10 +295,14 @@ impl XdpSocket {
     pub fn receive<F: FnMut(&[u8], RxStamp)>(&mut self, budget: u32, mut handle: F) -> u32 {
         let count = self.arrived().min(budget);
         for _ in 0..count {
-            let Some(frame) = self.take() else { continue };
-            let stamp = self.stamp(&frame);
-            handle(self.bytes(&frame), stamp);
-            self.put_back(frame);
+            let Some(descriptor) = self.next_descriptor() else { continue };
+            // It goes back at once, so who has it need not be noted in between.
+            if !self.frames.is_at(descriptor.address, Place::Receiving) {
+                continue;
+            }
+            let frame = ReceivedFrame(descriptor);
+            handle(self.bytes(&frame), self.stamp(&frame));
+            self.recycle(descriptor.address);
         }
         if count > 0 {
             self.receive.release();
@@ -310,9 +325,28 @@ impl XdpSocket {
     /// The next received frame, to be kept for a while: of those that [`XdpSocket::arrived`] counted.
     #[inline]
     pub fn take(&mut self) -> Option<ReceivedFrame> {
-        let descriptor = self.receive.take()?;
+        let descriptor = self.next_descriptor()?;
         let is_ours = self.frames.step(descriptor.address, Place::Receiving, Place::Received);
         is_ours.then_some(ReceivedFrame(descriptor))
+    }
+
+    #[inline]
+    fn next_descriptor(&mut self) -> Option<Descriptor> {
+        if let Some(later) = self.receive.peek(AHEAD) {
+            self.ask_for(later.address);
+        }
+        self.receive.take()
+    }
+
+    /// Has a frame come into the cache that will be looked at soon: another core has just written it.
+    #[inline]
+    fn ask_for(&self, address: u64) {
+        let at = usize::try_from(address).unwrap_or(usize::MAX);
+        // SAFETY: nothing is looked at here; the frame is ours, as `peek` saw it in the ring.
+        let bytes = unsafe { self.umem.bytes(at, LINES * LINE_BYTES) }.unwrap_or_default();
+        for line in 0..LINES {
+            prefetch(bytes, line * LINE_BYTES);
+        }
     }
 
     /// Tells the kernel which frames were taken, and gives it those that were released.
@@ -350,7 +384,8 @@ impl XdpSocket {
         const NONE: RxStamp = RxStamp { ns: 0, clock: RxClock::None };
         let ReceivedFrame(Descriptor { address, .. }) = frame;
         let start = usize::try_from(*address).unwrap_or(usize::MAX);
-        let Some(at) = start.checked_sub(STAMP_BYTES) else { return NONE };
+        let at = start.checked_sub(STAMP_BYTES).filter(|_| self.has_stamps);
+        let Some(at) = at else { return NONE };
         // SAFETY: as in `bytes`; what lies before the frame's first byte belongs to it as well.
         let before = unsafe { self.umem.bytes(at, STAMP_BYTES) }.unwrap_or_default();
         let (words, _) = before.as_chunks::<8>();
@@ -366,17 +401,21 @@ impl XdpSocket {
     /// Gives a frame back. The kernel hears of it with [`XdpSocket::publish`].
     #[inline]
     pub fn release(&mut self, frame: ReceivedFrame) {
-        self.put_back(frame);
+        let ReceivedFrame(Descriptor { address, .. }) = frame;
+        let is_ours = self.frames.step(address, Place::Received, Place::Receiving);
+        debug_assert!(is_ours, "a received frame is with us until now");
+        self.recycle(address);
     }
 
+    /// Puts a frame to receive into where the kernel takes such from.
     #[inline]
-    fn put_back(&mut self, frame: ReceivedFrame) {
-        let ReceivedFrame(Descriptor { address, .. }) = frame;
-        self.forget_stamp(address);
-        let is_ours = self.frames.step(address, Place::Received, Place::Receiving);
+    fn recycle(&mut self, address: u64) {
+        if self.has_stamps {
+            self.forget_stamp(address);
+        }
         // The ring has a slot for every frame to receive into, and no more of them are there.
         let put = self.fill.put(self.frames.start(address));
-        debug_assert!(is_ours && put.is_ok(), "every received frame has its slot");
+        debug_assert!(put.is_ok(), "every received frame has its slot");
     }
 
     /// So that the next packet in this frame, should it come without a stamp, does not inherit this one's.
@@ -592,8 +631,10 @@ fn register(socket: BorrowedFd<'_>, umem: &Mapping, bytes: u64, frame: u32) -> i
 type Rings = (Producing<u64>, Consuming<u64>, Consuming<Descriptor>, Producing<Descriptor>);
 
 fn map_rings(socket: BorrowedFd<'_>, receive: u32, send: u32) -> io::Result<Rings> {
+    // With twice the slots it need never be asked how many the kernel has taken, which another core writes with every packet.
+    let fill = 2 * receive;
     for (name, size) in [
-        (XDP_UMEM_FILL_RING, receive),
+        (XDP_UMEM_FILL_RING, fill),
         (XDP_UMEM_COMPLETION_RING, send),
         (XDP_RX_RING, receive),
         (XDP_TX_RING, send),
@@ -602,7 +643,7 @@ fn map_rings(socket: BorrowedFd<'_>, receive: u32, send: u32) -> io::Result<Ring
     }
     let offsets: MapOffsets = get_option(socket, libc::SOL_XDP, XDP_MMAP_OFFSETS)?;
     Ok((
-        Producing::map(socket, FILL_AT, offsets.fill, receive)?,
+        Producing::map(socket, FILL_AT, offsets.fill, fill)?,
         Consuming::map(socket, COMPLETION_AT, offsets.completion, send)?,
         Consuming::map(socket, RECEIVE_AT, offsets.receive, receive)?,
         Producing::map(socket, TRANSMIT_AT, offsets.transmit, send)?,

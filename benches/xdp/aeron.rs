@@ -1,48 +1,33 @@
-//! AF_XDP beside the kernel's network stack, across a lab of network namespaces and veth pairs, in turns in one run.
-//!
-//! `cargo bench --bench xdp [-- --quick]` as root. Aeron: round trips of a 96-byte message between two hosts, a core each, with the
-//! media driver of both, one or none over AF_XDP. Where the machine has no lab it says so.
-#![allow(clippy::print_stdout, reason = "the figures are the result")]
-#![allow(clippy::float_arithmetic, reason = "ratios for people")]
-#![allow(clippy::as_conversions, reason = "ratios for people")]
-#![allow(clippy::disallowed_methods, reason = "a benchmark has a clock and threads of its own")]
-
-#[path = "../tests/support/lab.rs"]
-mod lab;
-mod support;
-#[path = "../tests/support/xdp_driver.rs"]
-mod xdp_driver;
+//! Aeron: round trips of a 96-byte message, with the media driver of both hosts, one or none over AF_XDP.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use hdrhistogram::Histogram;
-use lab::{Lab, Namespace};
 use postern::net::xdp::WantedMode;
 use postern::transport::{AeronConfig, Client, Inbound, Outbound, Publication, Subscription};
 use postern::types::Nanos;
 use quanta::Clock;
-use support::{machine, table};
+
+use crate::lab::Namespace;
+use crate::support::machine;
+use crate::{END, NOBODY, xdp_driver};
 
 const MESSAGE_BYTES: usize = 96;
 const PING: i32 = 1001;
 const PONG: i32 = 1002;
 
-/// The echo thread looks after all its connections.
-const NOBODY: usize = usize::MAX - 1;
-const END: usize = usize::MAX;
-
 /// Which end has its driver over AF_XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Way {
-    name: &'static str,
+pub struct Way {
+    pub name: &'static str,
     interface: &'static str,
     here: bool,
     there: bool,
 }
 
-const WAYS: [Way; 3] = [
+pub const WAYS: [Way; 3] = [
     Way { name: "kernel, both ends", interface: "veth1", here: false, there: false },
     Way { name: "AF_XDP, both ends", interface: "veth2", here: true, there: true },
     Way { name: "AF_XDP, one end", interface: "veth3", here: true, there: false },
@@ -123,7 +108,11 @@ impl End {
 }
 
 /// Round trips of every way, by rounds.
-fn aeron(hosts: [&Namespace; 2], rounds: usize, messages: usize) -> Vec<Vec<Histogram<u64>>> {
+pub fn round_trips(
+    hosts: [&Namespace; 2],
+    rounds: usize,
+    messages: usize,
+) -> Vec<Vec<Histogram<u64>>> {
     let turn = AtomicUsize::new(NOBODY);
     let [here, there] = hosts;
     thread::scope(|scope| {
@@ -183,37 +172,4 @@ fn answer(hosts: [&Namespace; 2], turn: &AtomicUsize) {
             place => ends[place].echo(),
         }
     }
-}
-
-fn print(ways: &[Vec<Histogram<u64>>]) {
-    let mut rows = Vec::new();
-    for (way, histograms) in WAYS.iter().zip(ways) {
-        let mut row = vec![way.name.to_owned()];
-        for quantile in [0.5, 0.9, 0.99, 0.999] {
-            let of = |histogram: &Histogram<u64>| histogram.value_at_quantile(quantile) as f64;
-            let values: Vec<f64> = histograms.iter().map(of).collect();
-            let pairs = histograms.iter().zip(&ways[0]);
-            let ratios: Vec<f64> = pairs.map(|(one, floor)| of(one) / of(floor)).collect();
-            row.push(table::number(table::median(&values), 0));
-            row.push(table::number(table::median(&ratios), 2));
-        }
-        rows.push(row);
-    }
-    let head =
-        ["Aeron round trip, ns", "p50", "ratio", "p90", "ratio", "p99", "ratio", "p99.9", "ratio"];
-    table::print(&head, &rows);
-}
-
-fn main() {
-    let full = std::env::args().any(|argument| argument == "--bench");
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, messages) = match (full, quick) {
-        (true, false) => (40, 4_000),
-        (true, true) => (12, 2_000),
-        (false, _) => (1, 50),
-    };
-    let Some(lab) = Lab::of("bench", &["a=b", "a=b", "a=b"]) else { return };
-    println!("{}", machine::describe());
-    let hosts = ["a", "b"].map(|host| lab.namespace(host));
-    print(&aeron([&hosts[0], &hosts[1]], rounds, messages));
 }
