@@ -373,10 +373,10 @@ fn child() {
         receive_buffer_bytes: 1 << 20,
         timestamps: Timestamps::None,
     };
-    let mut source = XdpSource::new(vec![port.expect("generic mode")], Arc::new(watcher), config);
+    let mut source = XdpSource::new(vec![port.expect("generic mode")], Arc::new(watcher));
     let source = source.as_mut().expect("descriptors and a thread");
     for line in [0, 1] {
-        source.subscribe(group(line + 1), CHANNEL, line).expect("joins");
+        source.subscribe_with(config, group(line + 1), CHANNEL, line).expect("joins");
     }
     let mut seen = Seen { lines: [1, 2].map(|_| Vec::with_capacity(1 << 16)), ..Seen::default() };
     assert_eq!(source.poll(32, &mut seen).expect("polls"), Polled::Idle);

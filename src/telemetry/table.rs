@@ -171,6 +171,23 @@ pub const COUNTERS: &[CounterRow] = &[
         "feed_wrong_security_count",
         "Messages whose order or symbol is another security's; their book is stale.",
     ),
+    row("feed_xdp_bind_count", "AF_XDP sockets the feed bound to queues, those bound again too."),
+    row("feed_xdp_checksum_count", "Frames of rings refused because a checksum was wrong."),
+    gauge(
+        "feed_xdp_fallback_count",
+        "Queues the feed was to have that are the kernel's: the log says why at start.",
+    ),
+    row(
+        "feed_xdp_kernel_count",
+        "Datagrams that came by the kernel's sockets although their interface has a ring.",
+    ),
+    gauge(
+        "feed_xdp_lost_count",
+        "Queues that cannot be bound again now; the kernel's sockets have all of theirs.",
+    ),
+    row("feed_xdp_packet_count", "Datagrams taken from rings, past the kernel's sockets."),
+    row("feed_xdp_refused_count", "Frames of rings refused for their headers or lengths."),
+    row("feed_xdp_unsubscribed_count", "Frames of rings that no channel subscribed to."),
     row("feed_zero_shares_count", "Messages of no shares about orders; their book is stale."),
     row("feed_upstream_conflated_count", "States of books that gateways we read from left out."),
     row("feed_upstream_dropped_count", "Trades that gateways we read from left out."),

@@ -25,6 +25,7 @@
 //! Which agents share a thread is the layout's business ([`crate::runtime::layout::plan`]); all layouts run this same code.
 
 mod aeron;
+mod bypass;
 mod settings;
 mod sources;
 
@@ -46,13 +47,16 @@ use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
-use crate::runtime::{AgentSlot, Clock, Cores, Lifecycle, StartError, ThreadSpec, start_on};
+use crate::runtime::{
+    AgentSlot, Clock, CoreSet, Cores, Lifecycle, StartError, ThreadSpec, start_on,
+};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::transport::{AeronConfig, Client, Driver, Publication, Subscription, TransportError};
 use crate::types::{ClOrdId, InstrumentId};
 
 pub use aeron::{AeronAgent, Guests};
+pub use bypass::{Bypass, OpenQueue, QueueFallback, look as look_at_queue};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +85,8 @@ pub struct Gateway {
     pub outcome: Outcome,
     /// What the operator should know besides the plan's own remarks.
     pub remarks: Vec<String>,
+    /// Queues of network interfaces that go past the kernel's sockets, without the feed's, which its sources have.
+    pub bypass: Bypass,
     /// A media driver with threads of its own, to be kept until the end.
     pub driver: Option<Driver>,
 }
@@ -126,6 +132,8 @@ pub fn gateway(
 ) -> Result<Gateway, WiringError> {
     let plan = plan_of(config);
     let aeron = settings::aeron(config);
+    let bypass = start_on(&plan.housekeeping, || bypass::open(config, &plan.housekeeping));
+    let mut bypass = bypass.map_err(WiringError)?;
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
             // Its threads without a core of their own belong among the housekeeping cores, not where this thread is.
@@ -135,7 +143,8 @@ pub fn gateway(
         config::DriverMode::Invoker | config::DriverMode::External => None,
     };
     let outcome = Outcome::default();
-    let (mut seeds, control_risk, remarks) = seeds(config, registry, clock, &outcome)?;
+    let seeds = seeds(config, registry, clock, &outcome, (&mut bypass, &plan.housekeeping));
+    let (mut seeds, control_risk, remarks) = seeds?;
     let mut extra = extra;
     let guests = Guests::default();
     let mut threads = Vec::new();
@@ -149,7 +158,7 @@ pub fn gateway(
         threads.push(thread(planned, &mut seeds, &aeron, registry, &guests, extra));
     }
     let control = settings::control(config);
-    Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
+    Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, bypass, driver })
 }
 
 /// Which thread does what, and where, on this machine. To be called before any thread is pinned.
@@ -255,6 +264,7 @@ fn seeds(
     registry: &Registry,
     clock: Clock,
     outcome: &Outcome,
+    (bypass, cores): (&mut Bypass, &CoreSet),
 ) -> Result<(Seeds, Producer, Vec<String>), WiringError> {
     let order_ring = |name| pair(config, name, settings::ORDER_RING_SLOTS);
     let (entry_risk_in, entry_risk) = order_ring("entry_risk")?;
@@ -270,7 +280,12 @@ fn seeds(
         RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
 
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
-    let (sources, source_remarks) = sources::open(config).map_err(WiringError)?;
+    remarks.append(&mut bypass.remarks);
+    remarks.extend(bypass.fallbacks.iter().map(ToString::to_string));
+    registry.counter("feed_xdp_fallback_count").set(bypass.feed_fallback_count());
+    // What binds queues again waits at times, and belongs where others wait.
+    let opened = start_on(cores, || sources::open(config, bypass));
+    let (sources, source_remarks) = opened.map_err(WiringError)?;
     remarks.extend(source_remarks);
     let seeds = Seeds {
         entry: Some(EntrySeed {

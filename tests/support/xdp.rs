@@ -82,10 +82,10 @@ impl Feed {
             let port = port.unwrap_or_else(|error| panic!("{mode:?}: {error}"));
             let watcher = Watcher::start(&WatcherConfig::default()).expect("a thread");
             let watcher = Arc::new(watcher);
-            let source = XdpSource::new(vec![port], Arc::clone(&watcher), config_of(host));
+            let source = XdpSource::new(vec![port], Arc::clone(&watcher));
             let mut source = source.expect("descriptors and a thread");
             for (line, to) in (0..).zip(lines) {
-                source.subscribe(*to, CHANNEL, line).expect("joins");
+                source.subscribe_with(config_of(host), *to, CHANNEL, line).expect("joins");
             }
             Feed { source, watcher }
         })
