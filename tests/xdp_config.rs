@@ -76,7 +76,7 @@ fn each_fault_is_told_by_its_key() {
         ),
         ("mode = 1\n", "mode", "must be a text in quotes, not an integer"),
         ("fallback = \"off\"\n", "fallback", "\"off\" is none of \"kernel\", \"refuse\""),
-        ("que = 1\n", "que", "no such key, did you mean \"queue\"?"),
+        ("queu = 1\n", "queu", "no such key, did you mean \"queue\"?"),
     ] {
         let text = queue(keys);
         check(END, &format!("{END}{text}"), &[&format!("g.toml:57: af_xdp.{key}: {fault}")]);
