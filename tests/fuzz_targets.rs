@@ -248,6 +248,7 @@ fn captures_and_frames() {
     blocks.extend([whole, odd]);
     take("frame", &frames, targets::frame::take);
     take("xdp_frame", &xdp_frames(), targets::xdp_frame::take);
+    take("xdp_source", &framed(&xdp_frames(), 8), targets::xdp_source::take);
     take("capture", &files, targets::capture::take);
     take("capture_pcapng", &blocks, targets::capture_pcapng::take);
 }

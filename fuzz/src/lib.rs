@@ -20,3 +20,4 @@ pub mod sbe_market_data;
 pub mod sbe_order_entry;
 pub mod soupbintcp;
 pub mod xdp_frame;
+pub mod xdp_source;

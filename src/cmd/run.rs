@@ -11,7 +11,7 @@ use clap::Args;
 use crate::config::{AllocationGuard, Config, Wanted};
 use crate::control::Server;
 use crate::runtime::capabilities::{self, Capability};
-use crate::runtime::memory::{self, MemoryReport, Outcome as Grant};
+use crate::runtime::memory::{self, Outcome as Grant};
 use crate::runtime::{
     Clock, EXIT_NOT_DRAINED, OnHotAllocation, Signals, Supervisor, SupervisorConfig,
     on_hot_allocation,
@@ -19,6 +19,7 @@ use crate::runtime::{
 use crate::telemetry::hlog::{Environment, LogWriter};
 use crate::telemetry::{Intervals, Registry};
 use crate::topology::{self, Gateway};
+use crate::transport::xdp::{Told, XdpView};
 use crate::types::Nanos;
 
 /// Exit status of a configuration that is refused (`EX_CONFIG` of sysexits(3)).
@@ -107,10 +108,10 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
         AllocationGuard::Count => OnHotAllocation::Count,
         AllocationGuard::Abort => OnHotAllocation::Abort,
     });
-    let memory = prepare_memory(config)?;
+    prepare_memory(config)?;
     let opened = topology::open(config).map_err(Failure::start)?;
-    // Between the two: what needs a capability is open, and the first thread, a media driver's own, is not there yet.
-    let dropped = drop_capabilities(&memory)?;
+    // What needs a capability is open. Threads of that have given up theirs; all others are started later.
+    let dropped = capabilities::give_up().map_err(Failure::start)?;
     let mut gateway =
         topology::gateway(config, opened, &registry, clock, None).map_err(Failure::start)?;
     // Reading the journal of earlier runs took memory that is not needed any more.
@@ -137,8 +138,9 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     // A media driver with threads of its own lives to the end of the process, on the thread that made it.
     let _driver = gateway.driver.take();
     let outcome = gateway.outcome.clone();
+    let bypass = gateway.bypass.clone();
     let control = start_control(gateway, &registry, &supervisor, clock)?;
-    tell_capabilities(&dropped, &memory);
+    tell_capabilities(&dropped);
     let mut next_anchor = clock.now();
     let ending = supervisor.run(|_| {
         if clock.now() >= next_anchor {
@@ -148,6 +150,7 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
         if let Some(log) = &mut log {
             log.write_when_due(clock.now());
         }
+        tell_bypass(bypass.as_ref());
     });
     if let Some(log) = log {
         log.finish(clock.now());
@@ -173,20 +176,20 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// Gives up what the set-up needed and nothing after it does. There is one exception: where memory could be locked only by
-/// `CAP_IPC_LOCK`, it stays. The kernel asks for it again with every mapping and every page a stack grows by, which without it
-/// would fail in the middle of the day. With `LimitMEMLOCK=infinity`, as in the unit, it goes with the others.
-fn drop_capabilities(memory: &MemoryReport) -> Result<Vec<Capability>, Failure> {
-    capabilities::drop_but(kept(memory)).map_err(Failure::start)
-}
-
-fn kept(memory: &MemoryReport) -> &'static [Capability] {
-    if memory.needs_ipc_lock { &[Capability::IpcLock] } else { &[] }
+/// Says how each of Aeron's transports goes, since some may have been opened.
+fn tell_bypass(bypass: Option<&XdpView>) {
+    for Told { line, is_fallback } in bypass.map(XdpView::take_told).unwrap_or_default() {
+        if is_fallback {
+            tracing::warn!("{line}");
+        } else {
+            tracing::info!("{line}");
+        }
+    }
 }
 
 /// Says what was given up, and makes sure of it over every thread there is: by now that is all of them.
-fn tell_capabilities(dropped: &[Capability], memory: &MemoryReport) {
-    let kept = kept(memory);
+fn tell_capabilities(dropped: &[Capability]) {
+    let kept = capabilities::kept();
     let (holders, thread_count) = match capabilities::holders(Path::new("/proc/self")) {
         Ok(found) => found,
         Err(error) => {
@@ -213,7 +216,7 @@ fn tell_capabilities(dropped: &[Capability], memory: &MemoryReport) {
     );
 }
 
-fn prepare_memory(config: &Config) -> Result<MemoryReport, Failure> {
+fn prepare_memory(config: &Config) -> Result<(), Failure> {
     let report = memory::prepare(config.runtime.lock_memory != Wanted::Off);
     for (what, wanted, grant) in [
         ("locked memory", config.runtime.lock_memory, &report.locked),
@@ -227,7 +230,7 @@ fn prepare_memory(config: &Config) -> Result<MemoryReport, Failure> {
             (Wanted::Auto | Wanted::Required, _) => tracing::info!("{what}: {grant}"),
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Control on a thread of its own among the housekeeping cores: it serves people, and may wait.

@@ -287,7 +287,8 @@ impl<S: PacketSource, O: Outbound> FeedAgent<S, O> {
     fn tell_tally(&self) {
         let channels = self.core.channels.iter().map(|slot| &slot.channel);
         let (unknown, out) = (self.core.unknown_channels, self.core.out.counts);
-        self.tally.set(channels, unknown, self.source.drops(), out);
+        let arrived = (self.source.drops(), self.source.bypass());
+        self.tally.set(channels, unknown, arrived, out);
     }
 }
 

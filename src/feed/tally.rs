@@ -11,6 +11,7 @@ use crate::feed::market_state::MarketCounts;
 use crate::feed::out::OutCounts;
 use crate::feed::recovery::RecoveryCounts;
 use crate::feed::sbe::SbeChannel;
+use crate::net::BypassCounts;
 use crate::telemetry::{Counter, Registry};
 use crate::types::FeedState;
 
@@ -179,9 +180,46 @@ pub(super) struct Tally {
     refuted: Counter,
     unknown_channels: Counter,
     drops: Counter,
+    bypass: BypassTally,
     spills: Counter,
     orders: Counter,
     current_channels: Counter,
+}
+
+/// What came past the kernel's sockets.
+#[derive(Debug)]
+struct BypassTally {
+    packets: Counter,
+    by_kernel: Counter,
+    refused: Counter,
+    checksums: Counter,
+    unsubscribed: Counter,
+    binds: Counter,
+    lost: Counter,
+}
+
+impl BypassTally {
+    fn new(registry: &Registry) -> BypassTally {
+        BypassTally {
+            packets: registry.counter("feed_xdp_packet_count"),
+            by_kernel: registry.counter("feed_xdp_kernel_count"),
+            refused: registry.counter("feed_xdp_refused_count"),
+            checksums: registry.counter("feed_xdp_checksum_count"),
+            unsubscribed: registry.counter("feed_xdp_unsubscribed_count"),
+            binds: registry.counter("feed_xdp_bind_count"),
+            lost: registry.counter("feed_xdp_lost_count"),
+        }
+    }
+
+    fn set(&self, counts: BypassCounts) {
+        self.packets.set(counts.datagrams);
+        self.by_kernel.set(counts.by_kernel);
+        self.refused.set(counts.refused);
+        self.checksums.set(counts.bad_checksums);
+        self.unsubscribed.set(counts.unsubscribed);
+        self.binds.set(counts.binds);
+        self.lost.set(counts.lost);
+    }
 }
 
 impl Tally {
@@ -236,6 +274,7 @@ impl Tally {
             refuted: registry.counter("feed_refuted_count"),
             unknown_channels: registry.counter("feed_unknown_channel_count"),
             drops: registry.counter("feed_drop_count"),
+            bypass: BypassTally::new(registry),
             spills: registry.counter("feed_spill_count"),
             orders: registry.counter("feed_order_count"),
             current_channels: registry.counter("feed_current_channel_count"),
@@ -247,7 +286,7 @@ impl Tally {
         &self,
         channels: impl Iterator<Item = &'a AnyChannel> + Clone,
         unknown_channels: u64,
-        drops: u64,
+        (drops, bypass): (u64, BypassCounts),
         out: OutCounts,
     ) {
         let itch = channels.clone().filter_map(AnyChannel::itch);
@@ -308,6 +347,7 @@ impl Tally {
         self.upstream.set(sbe.clone());
         self.unknown_channels.set(unknown_channels);
         self.drops.set(drops);
+        self.bypass.set(bypass);
         let current = channels.filter(|c| c.state() == FeedState::Current).count();
         self.current_channels.set(u64::try_from(current).unwrap_or(u64::MAX));
         self.set_misfits(itch.clone(), iex.clone(), out);

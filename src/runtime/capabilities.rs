@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use caps::CapSet;
 
@@ -145,6 +146,28 @@ pub fn drop_but(kept: &[Capability]) -> Result<Vec<Capability>, DropError> {
         }
     }
     Ok(dropped)
+}
+
+/// Whether the process's memory stays locked by `CAP_IPC_LOCK` only.
+static KEEPS_IPC_LOCK: AtomicBool = AtomicBool::new(false);
+
+/// Says whether the process cannot do without `CAP_IPC_LOCK`: without it every later mapping, and the growth of a stack, would be
+/// refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
+pub(super) fn keep_ipc_lock(keeps: bool) {
+    KEEPS_IPC_LOCK.store(keeps, Ordering::Relaxed);
+}
+
+/// What the process keeps all along: nothing, or `CAP_IPC_LOCK` where its memory is locked by that only.
+pub fn kept() -> &'static [Capability] {
+    if KEEPS_IPC_LOCK.load(Ordering::Relaxed) { &[Capability::IpcLock] } else { &[] }
+}
+
+/// Takes all but [`kept`] from the calling thread. For threads that are started before the process gives up its own.
+///
+/// # Errors
+/// As [`drop_all`].
+pub fn give_up() -> Result<Vec<Capability>, DropError> {
+    drop_but(kept())
 }
 
 /// A thread that has some of the four.

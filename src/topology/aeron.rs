@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::runtime::{Agent, Clock, Fatal, Phase};
 use crate::telemetry::Registry;
+use crate::transport::xdp::{XdpCounters, XdpView};
 use crate::transport::{Client, DriverMode, TransportCounters};
 use crate::types::Nanos;
 
@@ -55,19 +56,24 @@ pub struct AeronAgent {
 }
 
 impl AeronAgent {
-    /// Serves `client` on the thread named `thread`. `guests` are those of the driver in this process.
+    /// Serves `client` on the thread named `thread`. `guests` are those of the driver in this process, and `bypass` is the view of
+    /// the interfaces of which that bypasses the kernel.
     pub fn new(
         client: Client,
         thread: &'static str,
         registry: &Registry,
         clock: Clock,
         guests: &Guests,
+        bypass: Option<&XdpView>,
     ) -> AeronAgent {
         let mut client = client;
         // The numbers are those of the thread with the order path: one writer a counter.
         let name = match thread {
             "gateway" | "entry" => {
                 client.count_into(TransportCounters::new(registry));
+                if let Some(view) = bypass {
+                    client.count_bypass(XdpCounters::new(registry, view.clone()));
+                }
                 "aeron"
             }
             "driver" => "aeron_driver",

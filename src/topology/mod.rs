@@ -25,13 +25,14 @@
 //! Which agents share a thread is the layout's business ([`crate::runtime::layout::plan`]); all layouts run this same code.
 
 mod aeron;
+mod bypass;
 mod settings;
 mod sources;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{self, Config};
+use crate::config::{self, AfXdpUser, Config};
 use crate::control::{ControlConfig, Reach};
 use crate::entry::{EntryAgent, EntryConfig, EntryTelemetry, SessionConfig};
 use crate::feed::{
@@ -49,10 +50,13 @@ use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
 use crate::runtime::{AgentSlot, Clock, Cores, Lifecycle, StartError, ThreadSpec, start_on};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
+use crate::topology::bypass::Bypass;
+use crate::transport::xdp::{XdpTransport, XdpView};
 use crate::transport::{AeronConfig, Client, Driver, Publication, Subscription, TransportError};
 use crate::types::{ClOrdId, InstrumentId};
 
 pub use aeron::{AeronAgent, Guests};
+pub use bypass::{QueueFallback, look as look_at_queue};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +85,8 @@ pub struct Gateway {
     pub outcome: Outcome,
     /// What the operator should know besides the plan's own remarks.
     pub remarks: Vec<String>,
+    /// The media driver's interfaces that go past the kernel, for who reports on them.
+    pub bypass: Option<XdpView>,
     /// A media driver with threads of its own, to be kept until the end.
     pub driver: Option<Driver>,
 }
@@ -118,17 +124,38 @@ fn because(what: &str) -> impl FnOnce(&dyn fmt::Display) -> WiringError {
 #[derive(Debug)]
 pub struct Opened {
     sources: SourceSet,
+    /// The media driver's queues of interfaces, and the view of them.
+    interfaces: Option<XdpTransport>,
+    view: Option<XdpView>,
+    /// Queues that were asked for and are the kernel's after all.
+    fallbacks: Vec<QueueFallback>,
     remarks: Vec<String>,
 }
 
-/// Opens what may need a privilege: the feeds' sockets, whose interfaces are told to stamp. It starts no thread, so that
-/// the privileges can be given up before there is any ([`crate::runtime::capabilities`]).
+/// Opens what may need a privilege: queues of interfaces, and the feeds' sockets, whose interfaces are told to stamp. The privileges
+/// can then be given up ([`crate::runtime::capabilities`]): the two threads it may start, which wait for the kernel and bind queues
+/// again, have given up theirs.
 ///
 /// # Errors
 /// The first source that cannot be opened, in one sentence.
 pub fn open(config: &Config) -> Result<Opened, WiringError> {
-    let (sources, remarks) = sources::open(config).map_err(WiringError)?;
-    Ok(Opened { sources, remarks })
+    let cores = plan_of(config).housekeeping;
+    // What waits belongs where others wait.
+    start_on(&cores, || {
+        let mut bypass = bypass::open(config, &cores)?;
+        let (sources, more) = sources::open(config, &mut bypass)?;
+        let interfaces = bypass.transport()?;
+        let view = interfaces.as_ref().map(XdpTransport::view);
+        let Bypass { fallbacks, mut remarks, .. } = bypass;
+        remarks.extend(more);
+        Ok(Opened { sources, interfaces, view, fallbacks, remarks })
+    })
+    .map_err(WiringError)
+}
+
+fn count_of(fallbacks: &[QueueFallback], user: AfXdpUser) -> u64 {
+    let count = fallbacks.iter().filter(|queue| queue.used_by == user).count();
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Wires a gateway around what [`open`] opened: opens the journal, builds rings, and hands each thread what it needs. Nothing runs
@@ -145,10 +172,14 @@ pub fn gateway(
 ) -> Result<Gateway, WiringError> {
     let plan = plan_of(config);
     let aeron = settings::aeron(config);
+    let mut opened = opened;
+    let (interfaces, view) = (opened.interfaces.take(), opened.view.take());
+    let mut interfaces = interfaces;
     let driver = match config.aeron.driver {
         config::DriverMode::Shared | config::DriverMode::Dedicated => {
             // Its threads without a core of their own belong among the housekeeping cores, not where this thread is.
-            let driver = start_on(&plan.housekeeping, || Driver::start(&aeron));
+            let start = || Driver::start_over(&aeron, interfaces.take());
+            let driver = start_on(&plan.housekeeping, start);
             Some(driver.map_err(|e| because("the Aeron driver")(&e))?)
         }
         config::DriverMode::Invoker | config::DriverMode::External => None,
@@ -165,10 +196,11 @@ pub fn gateway(
         }
         let has_orders = planned.agents.iter().any(|agent| agent.role == Role::Entry);
         let extra = if has_orders { extra.take() } else { None };
-        threads.push(thread(planned, &mut seeds, &aeron, registry, &guests, extra));
+        let wires = Wires { aeron: aeron.clone(), guests: guests.clone(), view: view.clone() };
+        threads.push(thread(planned, &mut seeds, wires, registry, &mut interfaces, extra));
     }
     let control = settings::control(config);
-    Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, driver })
+    Ok(Gateway { plan, threads, control_risk, control, outcome, remarks, bypass: view, driver })
 }
 
 /// Which thread does what, and where, on this machine. To be called before any thread is pinned.
@@ -290,8 +322,13 @@ fn seeds(
         RiskRings { control_risk, router_risk, feed_risk, entry_risk, risk_entry, risk_router };
 
     let (engine, writer, journal_agent, mut remarks) = risk_and_journal(config, registry, clock)?;
-    let Opened { sources, remarks: source_remarks } = opened;
-    remarks.extend(source_remarks);
+    let Opened { sources, remarks: opened_remarks, fallbacks, .. } = opened;
+    registry.counter("feed_xdp_fallback_count").set(count_of(&fallbacks, AfXdpUser::Feed));
+    registry
+        .counter("transport_xdp_queue_fallback_count")
+        .set(count_of(&fallbacks, AfXdpUser::Aeron));
+    remarks.extend(opened_remarks);
+    remarks.extend(fallbacks.iter().map(ToString::to_string));
     let seeds = Seeds {
         entry: Some(EntrySeed {
             entry: config.entry.stream.clone(),
@@ -395,12 +432,19 @@ fn risk_and_journal(
 }
 
 /// A thread of the plan with its agents.
+/// What every thread with an Aeron client has of it.
+struct Wires {
+    aeron: AeronConfig,
+    guests: Guests,
+    view: Option<XdpView>,
+}
+
 fn thread(
     planned: &PlannedThread,
     seeds: &mut Seeds,
-    aeron: &AeronConfig,
+    wires: Wires,
     registry: &Registry,
-    guests: &Guests,
+    interfaces: &mut Option<XdpTransport>,
     extra: Option<ExtraAgent>,
 ) -> ThreadSpec {
     let mut own = Seeds { entry: None, risk: None, router: None, feed: None, journal: None };
@@ -414,14 +458,15 @@ fn thread(
             Role::Driver | Role::Control => {}
         }
     }
-    let (planned, aeron) = (planned.clone(), aeron.clone());
-    let (registry, guests) = (registry.clone(), guests.clone());
+    let runs_driver = planned.agents.iter().any(|agent| agent.role == Role::Driver);
+    let interfaces = if runs_driver { interfaces.take() } else { None };
+    let (planned, registry) = (planned.clone(), registry.clone());
     ThreadSpec {
         name: planned.name.to_owned(),
         core: planned.core,
         idle: planned.idle,
         build: Box::new(move |clock| {
-            build(&planned, own, &aeron, &registry, *clock, &guests, extra)
+            build(&planned, own, &wires, &registry, *clock, interfaces, extra)
         }),
     }
 }
@@ -431,10 +476,10 @@ fn thread(
 fn build(
     planned: &PlannedThread,
     mut seeds: Seeds,
-    aeron: &AeronConfig,
+    Wires { aeron, guests, view }: &Wires,
     registry: &Registry,
     clock: Clock,
-    guests: &Guests,
+    interfaces: Option<XdpTransport>,
     extra: Option<ExtraAgent>,
 ) -> Result<Vec<AgentSlot>, StartError> {
     let roles = |role| planned.agents.iter().any(|agent| agent.role == role);
@@ -443,7 +488,7 @@ fn build(
         runs_driver || roles(Role::Entry) || roles(Role::Router) || roles(Role::Feed);
     let mut client = match (needs_client, runs_driver) {
         (false, _) => None,
-        (true, true) => Some(Client::start(aeron).map_err(StartError::build)?),
+        (true, true) => Some(Client::start_over(aeron, interfaces).map_err(StartError::build)?),
         (true, false) => Some(Client::connect(aeron).map_err(StartError::build)?),
     };
     let mut slots = Vec::new();
@@ -462,7 +507,8 @@ fn build(
         slots.push(extra(client).map_err(StartError::build)?);
     }
     if let Some(client) = client {
-        slots.push(AgentSlot::new(AeronAgent::new(client, planned.name, registry, clock, guests)));
+        let agent = AeronAgent::new(client, planned.name, registry, clock, guests, view.as_ref());
+        slots.push(AgentSlot::new(agent));
     }
     Ok(slots)
 }

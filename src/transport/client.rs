@@ -14,7 +14,7 @@ use crate::transport::directory::{Deadline, c_path};
 use crate::transport::error::one_line;
 use crate::transport::shared::Shared;
 use crate::transport::subscription::Events;
-use crate::transport::xdp::XdpTransport;
+use crate::transport::xdp::{XdpCounters, XdpTransport};
 use crate::transport::{
     AeronConfig, DownReason, Driver, DriverMode, Publication, Subscription, TransportCounters,
     TransportDown, TransportError, TransportStats,
@@ -43,6 +43,7 @@ pub struct Client {
     driver: Option<Driver>,
     shared: Rc<Shared>,
     counters: Option<TransportCounters>,
+    bypass: Option<XdpCounters>,
     operation_timeout: Duration,
     driver_timeout_ms: u64,
     client_liveness_ms: u64,
@@ -105,6 +106,7 @@ impl Client {
             driver: None,
             shared,
             counters: None,
+            bypass: None,
             operation_timeout: Duration::from_millis(config.operation_timeout_ms),
             driver_timeout_ms: config.driver_timeout_ms,
             client_liveness_ms: config.client_liveness_ms,
@@ -118,6 +120,11 @@ impl Client {
     /// Writes the statistics to `counters` from now on, in each pass of the conductor.
     pub fn count_into(&mut self, counters: TransportCounters) {
         self.counters = Some(counters);
+    }
+
+    /// Writes what its driver bypasses the kernel with to `counters` from now on, as often.
+    pub fn count_bypass(&mut self, counters: XdpCounters) {
+        self.bypass = Some(counters);
     }
 
     /// One duty cycle: the driver if it is ours (each loop where there is a UDP channel or an offer waits, else one
@@ -306,6 +313,9 @@ impl Client {
         };
         if let Some(counters) = &self.counters {
             counters.write(&self.shared.stats(), self.shared.down());
+        }
+        if let Some(counters) = &self.bypass {
+            counters.write();
         }
         work
     }

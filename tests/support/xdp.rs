@@ -7,7 +7,7 @@ use std::sync::Arc;
 use postern::net::xdp::frame::{Path, multicast_mac, write_udp};
 use postern::net::xdp::kernel::{Watcher, WatcherConfig, interfaces};
 use postern::net::xdp::{
-    Port, PortConfig, SocketConfig, WantedMode, XdpError, XdpSocket, XdpSource,
+    Port, PortConfig, SocketConfig, Step, WantedMode, XdpError, XdpSocket, XdpSource,
 };
 use postern::net::{
     Datagram, DatagramHandler, KernelUdpSink, PacketSink, PacketSource, Timestamps, UdpSinkConfig,
@@ -42,10 +42,23 @@ pub fn open(host: &Namespace, socket: SocketConfig, mode: WantedMode) -> Result<
     host.enter(|| Port::open(&PortConfig { socket, mode, stamps: false }))
 }
 
+/// Opens a port, however long the kernel takes to give the queue free of the one before.
+#[track_caller]
+pub fn open_patiently(config: &PortConfig) -> Port {
+    crate::support::wait_for("the queue", || match Port::open(config) {
+        Ok(port) => Some(port),
+        Err(error) => {
+            let is_busy = error.cause().raw_os_error() == Some(libc::EBUSY);
+            assert!(is_busy && matches!(error.step(), Step::Bind(_)), "{config:?}: {error}");
+            None
+        }
+    })
+}
+
 #[track_caller]
 pub fn port(host: &Namespace, mode: WantedMode) -> Port {
     let socket = small(number_of(host, host.interface()));
-    open(host, socket, mode).unwrap_or_else(|error| panic!("{mode:?}: {error}"))
+    host.enter(|| open_patiently(&PortConfig { socket, mode, stamps: false }))
 }
 
 /// All frames are with somebody, and none with us.
@@ -78,14 +91,13 @@ impl Feed {
         let interface = number_of(host, host.interface());
         let socket = SocketConfig::new(interface, 0);
         host.enter(|| {
-            let port = Port::open(&PortConfig { socket, mode, stamps });
-            let port = port.unwrap_or_else(|error| panic!("{mode:?}: {error}"));
+            let port = open_patiently(&PortConfig { socket, mode, stamps });
             let watcher = Watcher::start(&WatcherConfig::default()).expect("a thread");
             let watcher = Arc::new(watcher);
-            let source = XdpSource::new(vec![port], Arc::clone(&watcher), config_of(host));
+            let source = XdpSource::new(vec![port], Arc::clone(&watcher));
             let mut source = source.expect("descriptors and a thread");
             for (line, to) in (0..).zip(lines) {
-                source.subscribe(*to, CHANNEL, line).expect("joins");
+                source.subscribe_with(config_of(host), *to, CHANNEL, line).expect("joins");
             }
             Feed { source, watcher }
         })

@@ -110,7 +110,14 @@ impl Parties {
         let hosts = self.hosts.clone();
         let (clock, registry) = (self.clock, self.registry.clone());
         let aeron = |client| {
-            AgentSlot::new(AeronAgent::new(client, "world", &registry, clock, &Guests::default()))
+            AgentSlot::new(AeronAgent::new(
+                client,
+                "world",
+                &registry,
+                clock,
+                &Guests::default(),
+                None,
+            ))
         };
         if !hosts.are_apart() {
             let mut client = self.client("world")?;

@@ -140,6 +140,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{ProptestConfig, prop, proptest};
+
     use super::*;
 
     #[test]
@@ -154,6 +156,63 @@ mod tests {
         assert_eq!(frames.refused(), 5);
         let count = FrameCount { receiving: 1, received: 1, free: 1, sending: 0 };
         assert_eq!((frames.count(), frames.count().total()), (count, 3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Against a naive list, whatever addresses the kernel names and in whatever order.
+        #[test]
+        fn no_frame_is_lost_or_used_twice(
+            steps in prop::collection::vec((0_u8..5, 0_u64..14 << 11), 0..400),
+        ) {
+            const PLACES: [Place; 4] = [Place::Receiving, Place::Received, Place::Free, Place::Sending];
+            let mut frames = Frames::new(8, 4, 11);
+            let mut naive: Vec<Place> = [[Place::Receiving; 4], [Place::Receiving; 4], [Place::Free; 4]].concat();
+            let mut expected_refused = 0;
+            for (kind, address) in steps {
+                let index = usize::try_from(address >> 11).expect("few");
+                let is = naive.get(index).copied();
+                let [receiving, received, _, sending] = PLACES;
+                match kind {
+                    0 | 1 => {
+                        let (from, to) = if kind == 0 { (receiving, received) } else { (received, receiving) };
+                        assert_eq!(frames.step(address, from, to), is == Some(from));
+                        if is == Some(from) {
+                            naive[index] = to;
+                        } else {
+                            expected_refused += 1;
+                        }
+                    }
+                    2 => {
+                        frames.sent(address);
+                        if is == Some(sending) {
+                            naive[index] = Place::Free;
+                        } else {
+                            expected_refused += 1;
+                        }
+                    }
+                    _ => match frames.take_free() {
+                        None => assert!(!naive.contains(&Place::Free)),
+                        Some(free) => {
+                            let index = usize::try_from(free >> 11).expect("few");
+                            assert_eq!(naive[index], Place::Free);
+                            if kind == 3 {
+                                assert!(frames.step(free, Place::Free, Place::Sending));
+                                naive[index] = Place::Sending;
+                            } else {
+                                frames.give_back(free);
+                            }
+                        }
+                    },
+                }
+                let count = frames.count();
+                let of = |place| naive.iter().filter(|is| **is == place).count();
+                let counted = [count.receiving, count.received, count.free, count.sending];
+                assert_eq!(counted, PLACES.map(of));
+                assert_eq!((count.total(), frames.refused()), (12, expected_refused));
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crate::net::xdp::error::XdpError;
 use crate::net::xdp::port::Port;
+use crate::runtime::capabilities;
 
 /// What is done to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ impl Mender {
         let (give_back, done) = sync_channel::<Done>(queues);
         let builder = std::thread::Builder::new().name(THREAD_NAME.to_owned());
         let thread = builder.stack_size(STACK_BYTES).spawn(move || {
+            // Sockets to bind again are made ahead. What is refused here is told of all threads at the start.
+            let _ = capabilities::give_up();
             for Job { place, mut port, task } in taken {
                 let result = work(&mut port, task);
                 if give_back.send(Done { place, port, task, result }).is_err() {

@@ -172,7 +172,8 @@ impl Port {
         wait_for_receivers();
     }
 
-    /// Closes the socket, with what is in its rings, and binds a new one to the queue. Waits for the kernel to give the queue free:
+    /// Closes the socket, with what is in its rings, and binds a new one to the queue. To be called in the network namespace of the
+    /// interface, as whatever makes sockets. Waits for the kernel to give the queue free:
     /// some tens of milliseconds, in which what is subscribed to passes to the kernel. Subscriptions stay.
     ///
     /// # Errors

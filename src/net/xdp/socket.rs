@@ -40,8 +40,9 @@ const TRANSMIT_AT: i64 = 0x8000_0000;
 const FILL_AT: i64 = 0x1_0000_0000;
 const COMPLETION_AT: i64 = 0x1_8000_0000;
 
-/// A queue is free only a moment after the socket that had it was closed (16 to 33 ms were seen). So long it is tried again.
-const BIND_PATIENCE: Duration = Duration::from_secs(2);
+/// A queue is free only a moment after the socket that had it was closed: 16 to 33 ms were seen, and some seconds where network
+/// namespaces come and go, with which it shares a lock of the kernel's. So long it is tried again.
+const BIND_PATIENCE: Duration = Duration::from_secs(5);
 const BIND_PAUSE: Duration = Duration::from_millis(1);
 
 /// Frames the kernel is asked to send with one call at most, in copy mode. Its own default is 32.

@@ -69,7 +69,6 @@ pub struct XdpSource {
     queues: Vec<Queue>,
     sorter: Sorter,
     cover: Cover,
-    config: UdpSourceConfig,
     link: Arc<LinkState>,
     /// The interface's changes that were looked at.
     generation: u64,
@@ -95,19 +94,14 @@ pub struct XdpSource {
 }
 
 impl XdpSource {
-    /// A source over the queues of one interface. `config` is how the kernel's sockets are opened where nothing else is said. Starts
-    /// a thread on the cores of the one that calls.
+    /// A source over the queues of one interface. Starts a thread on the cores of the one that calls.
     ///
     /// # Errors
     /// As the kernel says, for want of descriptors or a thread.
     ///
     /// # Panics
     /// If there is no port.
-    pub fn new(
-        ports: Vec<Port>,
-        watcher: Arc<Watcher>,
-        config: UdpSourceConfig,
-    ) -> io::Result<XdpSource> {
+    pub fn new(ports: Vec<Port>, watcher: Arc<Watcher>) -> io::Result<XdpSource> {
         let interface = ports.first().map(|port| port.config().interface);
         let interface = interface.expect("a source of no queue has nothing to bring");
         let link = watcher.link(interface);
@@ -125,7 +119,6 @@ impl XdpSource {
             queues: ports.into_iter().map(queue).collect(),
             sorter: Sorter::new(),
             cover: Cover::new(&watcher)?,
-            config,
             link,
             generation,
             is_troubled: false,
@@ -143,7 +136,7 @@ impl XdpSource {
         })
     }
 
-    /// As [`PacketSource::subscribe`], with the kernel's socket opened as `config` says. Where the program takes no more destinations
+    /// Takes datagrams sent to `group` as line `line` of `channel`, with the kernel's socket opened as `config` says. Cold. Where the program takes no more destinations
     /// the kernel's socket alone takes it, and [`XdpSource::remarks`] says so.
     ///
     /// # Errors
@@ -406,8 +399,10 @@ const fn drops_of(statistics: &SocketStatistics) -> u64 {
 }
 
 impl PacketSource for XdpSource {
-    fn subscribe(&mut self, group: SocketAddrV4, channel: ChannelId, line: u8) -> io::Result<()> {
-        self.subscribe_with(self.config, group, channel, line)
+    /// Refused: how is the kernel's socket to be opened? [`XdpSource::subscribe_with`] is told.
+    fn subscribe(&mut self, group: SocketAddrV4, _: ChannelId, _: u8) -> io::Result<()> {
+        let text = format!("{group}: the kernel's socket is opened with a configuration");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 
     #[inline]

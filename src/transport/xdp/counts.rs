@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::telemetry::{Counter, Registry};
+use crate::transport::xdp::XdpView;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Count {
@@ -35,6 +38,53 @@ pub struct XdpStats {
     pub ring_full: u64,
     /// Times the kernel did not take what was to be sent: the interface is down or gone.
     pub kick_errors: u64,
+}
+
+/// The same numbers as counters.
+#[derive(Debug)]
+pub struct XdpCounters {
+    view: XdpView,
+    received: Counter,
+    sent: Counter,
+    kernel_received: Counter,
+    kernel_sent: Counter,
+    refused: Counter,
+    ring_full: Counter,
+    kick_errors: Counter,
+    fallbacks: Counter,
+}
+
+impl XdpCounters {
+    /// The writer's handles, of what is seen through `view`.
+    ///
+    /// # Panics
+    /// If the counter table lacks a row: a bug of ours.
+    pub fn new(registry: &Registry, view: XdpView) -> XdpCounters {
+        XdpCounters {
+            view,
+            received: registry.counter("transport_xdp_received_count"),
+            sent: registry.counter("transport_xdp_sent_count"),
+            kernel_received: registry.counter("transport_xdp_kernel_received_count"),
+            kernel_sent: registry.counter("transport_xdp_kernel_sent_count"),
+            refused: registry.counter("transport_xdp_refused_count"),
+            ring_full: registry.counter("transport_xdp_ring_full_count"),
+            kick_errors: registry.counter("transport_xdp_kick_error_count"),
+            fallbacks: registry.counter("transport_xdp_fallback_count"),
+        }
+    }
+
+    /// Writes them.
+    pub(in crate::transport) fn write(&self) {
+        let stats = self.view.stats();
+        self.received.set(stats.received);
+        self.sent.set(stats.sent);
+        self.kernel_received.set(stats.kernel_received);
+        self.kernel_sent.set(stats.kernel_sent);
+        self.refused.set(stats.refused);
+        self.ring_full.set(stats.ring_full);
+        self.kick_errors.set(stats.kick_errors);
+        self.fallbacks.set(self.view.fallbacks());
+    }
 }
 
 /// One half's. One thread writes.

@@ -15,6 +15,7 @@ mod lane;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 #[allow(
     clippy::disallowed_types,
     reason = "what the driver's threads tell people, now and then"
@@ -26,7 +27,7 @@ use crate::net::xdp::{FrameCount, Port, SocketStatistics};
 
 pub(in crate::transport) use bindings::Bindings;
 use counts::SideCounts;
-pub use counts::XdpStats;
+pub use counts::{XdpCounters, XdpStats};
 use lane::Lane;
 pub use lane::XdpInterface;
 
@@ -46,13 +47,17 @@ struct Shared {
     watcher: Arc<Watcher>,
     counts: [SideCounts; 2],
     #[allow(clippy::disallowed_types, reason = "as the import says")]
-    told: Mutex<Told>,
+    told: Mutex<Vec<Told>>,
+    fallbacks: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Told {
-    lines: Vec<String>,
-    fallbacks: u64,
+/// How a transport goes, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// In one line.
+    pub line: String,
+    /// Whether it stays with the kernel.
+    pub is_fallback: bool,
 }
 
 /// A view of a driver over AF_XDP, for who reports on it.
@@ -74,6 +79,7 @@ impl XdpTransport {
             watcher,
             counts: <[SideCounts; 2]>::default(),
             told: Default::default(),
+            fallbacks: AtomicU64::new(0),
         };
         Ok(XdpTransport { shared: Arc::new(shared) })
     }
@@ -92,12 +98,12 @@ impl XdpView {
 
     /// Transports that stayed with the kernel since the start.
     pub fn fallbacks(&self) -> u64 {
-        self.0.told().fallbacks
+        self.0.fallbacks.load(Ordering::Relaxed)
     }
 
     /// What was told since this was last asked: a line for each transport, how it goes and why.
-    pub fn take_told(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.told().lines)
+    pub fn take_told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.0.told())
     }
 
     /// What the kernel counted, by interface. A system call each.
@@ -115,16 +121,16 @@ impl XdpView {
 
 impl Shared {
     #[allow(clippy::disallowed_types, reason = "as the import says")]
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn told(&self) -> std::sync::MutexGuard<'_, Vec<Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a line for people.
     fn tell(&self, line: String, is_fallback: bool) {
+        self.fallbacks.fetch_add(u64::from(is_fallback), Ordering::Relaxed);
         let mut told = self.told();
-        told.fallbacks += u64::from(is_fallback);
-        if told.lines.len() < TOLD_MAX {
-            told.lines.push(line);
+        if told.len() < TOLD_MAX {
+            told.push(Told { line, is_fallback });
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::net::xdp::kernel::destination::{Destination, Hop, Resolved, Unresolve
 use crate::net::xdp::kernel::groups;
 use crate::net::xdp::kernel::netlink::Netlink;
 use crate::net::xdp::kernel::query::{RouteKind, ask_links, ask_neighbour, ask_route};
-use crate::net::xdp::kernel::rtnetlink::{Link, kind, read_link, read_neighbour, use_neighbour};
+use crate::net::xdp::kernel::rtnetlink::{Link, kind, read_link, read_neighbour};
 use crate::net::xdp::kernel::watch::Shared;
 
 /// What an event of epoll is about; higher numbers are sockets.
@@ -203,17 +203,14 @@ impl Listener {
             }
             destinations
         };
-        let mut refreshed = BTreeSet::new();
         for destination in destinations {
             count(&self.shared.counts.look_ups);
             let found = self.find(&destination);
             destination.tell(found.state, found.hop);
-            if let Some(hop) = found.hop
-                && found.is_stale
-                && due.refresh
-                && refreshed.insert(hop)
-                && !self.refresh(hop)
-            {
+            // What is sent past the kernel does not tell it that a neighbour is in use, and one that moved without a word would be
+            // missed for ever.
+            if found.is_stale && due.refresh {
+                count(&self.shared.counts.confirmations);
                 destination.ask_to_confirm();
             }
         }
@@ -274,19 +271,6 @@ impl Listener {
 
     fn link(&self, interface: u32) -> Option<Link> {
         self.shared.tables().links.get(&interface).cloned()
-    }
-
-    /// Has the kernel look whether a stale neighbour still is where it was, as it would if it sent there itself: what is sent past
-    /// it does not tell it, and a neighbour that moved without a word would be missed for ever. `false`: this process may not have
-    /// it do so, for want of CAP_NET_ADMIN.
-    fn refresh(&mut self, (interface, address): Hop) -> bool {
-        count(&self.shared.counts.refreshes);
-        let body = use_neighbour(interface, address);
-        let is_asked = self.requests.request(kind::NEW_NEIGHBOUR, 0, &body, |_, _| {}).is_ok();
-        if !is_asked {
-            count(&self.shared.counts.refreshes_refused);
-        }
-        is_asked
     }
 }
 

@@ -38,7 +38,6 @@ const IFF_RUNNING: u32 = 64;
 /// no ARP, permanent.
 const NUD_USABLE: u16 = 0x02 | NUD_STALE | 0x08 | 0x10 | 0x40 | 0x80;
 const NUD_STALE: u16 = 0x04;
-const NTF_USE: u8 = 1;
 const UDP: u8 = 17;
 
 /// Two, four or six bytes at a place; `None` beyond the end.
@@ -192,18 +191,9 @@ pub(super) struct Neighbour {
 
 /// Asks for one neighbour.
 pub(super) fn get_neighbour(interface: u32, address: Ipv4Addr) -> Vec<u8> {
-    neighbour(interface, address, 0)
-}
-
-/// Tells that a neighbour is in use: a stale one is looked for.
-pub(super) fn use_neighbour(interface: u32, address: Ipv4Addr) -> Vec<u8> {
-    neighbour(interface, address, NTF_USE)
-}
-
-fn neighbour(interface: u32, address: Ipv4Addr, flags: u8) -> Vec<u8> {
     let mut body = vec![AF_INET, 0, 0, 0];
     body.extend(interface.to_ne_bytes());
-    body.extend([0, 0, flags, 0]);
+    body.extend([0, 0, 0, 0]);
     push_attribute(&mut body, 1, &address.octets());
     body
 }

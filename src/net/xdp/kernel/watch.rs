@@ -28,7 +28,7 @@ use crate::net::xdp::kernel::netlink::Netlink;
 use crate::net::xdp::kernel::query::ask_links;
 use crate::net::xdp::kernel::rtnetlink::{GROUPS, Link};
 use crate::net::xdp::kernel::sockets::SocketFlag;
-use crate::runtime::{CoreSet, start_on};
+use crate::runtime::{CoreSet, capabilities, start_on};
 
 /// Destinations held at a time.
 pub const DESTINATION_COUNT_MAX: usize = 1_024;
@@ -69,10 +69,8 @@ pub struct WatchCounts {
     pub unanswered_count: u64,
     /// Destinations refused because the table was full.
     pub table_full_count: u64,
-    /// Stale neighbours the kernel was told are in use.
-    pub refresh_count: u64,
-    /// Of these, those it would not hear of: that takes CAP_NET_ADMIN.
-    pub refresh_refused_count: u64,
+    /// Times that a datagram to a stale neighbour was asked to go through the kernel.
+    pub confirmation_count: u64,
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +79,7 @@ pub(super) struct Counts {
     pub overruns: AtomicU64,
     pub unanswered: AtomicU64,
     pub table_full: AtomicU64,
-    pub refreshes: AtomicU64,
-    pub refreshes_refused: AtomicU64,
+    pub confirmations: AtomicU64,
 }
 
 /// What the handle, the thread and the sockets' flags share.
@@ -213,7 +210,11 @@ impl Watcher {
         let listener = Listener::new(Arc::clone(&shared), events, requests, timer);
         let spawn = || {
             let builder = std::thread::Builder::new().name(THREAD_NAME.to_owned());
-            builder.spawn(move || listener.run())
+            builder.spawn(move || {
+                // What is refused here is told of all threads at the start.
+                let _ = capabilities::give_up();
+                listener.run();
+            })
         };
         let thread = match &config.cores {
             Some(cores) => start_on(cores, spawn)?,
@@ -327,8 +328,7 @@ impl Watcher {
             overrun_count: count(&counts.overruns),
             unanswered_count: count(&counts.unanswered),
             table_full_count: count(&counts.table_full),
-            refresh_count: count(&counts.refreshes),
-            refresh_refused_count: count(&counts.refreshes_refused),
+            confirmation_count: count(&counts.confirmations),
         }
     }
 }
