@@ -7,6 +7,7 @@ mod support;
 #[path = "support/xdp_driver.rs"]
 mod xdp_driver;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use lab::{Lab, Namespace};
@@ -102,6 +103,31 @@ impl Host {
     }
 }
 
+/// How far a test came: messages sent, and for each subscription those that have not arrived.
+#[derive(Default)]
+struct Progress(Cell<(u32, Vec<usize>)>);
+
+impl Drop for Progress {
+    #[allow(clippy::print_stdout, reason = "what a failed test has to tell")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("sent, and missing by subscription: {:?}", self.0.take());
+        }
+    }
+}
+
+impl Drop for Host {
+    /// A test that fails tells what its drivers did.
+    #[allow(clippy::print_stdout, reason = "what a failed test has to tell")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let view = self.view.as_ref();
+            println!("{:?} {:?}", self.client, view.map(XdpView::stats));
+            println!("{:?}", view.map(|view| (view.count_frames(), view.statistics())));
+        }
+    }
+}
+
 /// Drives both until `done`.
 #[track_caller]
 fn drive(hosts: &mut [&mut Host], what: &str, mut done: impl FnMut() -> bool) {
@@ -136,6 +162,7 @@ fn carry_while(
 ) {
     let longest = from.message_bytes_max();
     let (mut sent, mut expected) = (0, vec![VecDeque::new(); to.len()]);
+    let progress = Progress::default();
     wait_for("all messages", || {
         hosts.iter_mut().for_each(|host| host.serve());
         while sent < count {
@@ -153,7 +180,9 @@ fn carry_while(
             };
             subscription.poll(64, &mut check).expect("open");
         }
-        (sent == count && expected.iter().all(VecDeque::is_empty)).then_some(())
+        let missing: Vec<usize> = expected.iter().map(VecDeque::len).collect();
+        progress.0.set((sent, missing.clone()));
+        (sent == count && missing.iter().all(|count| *count == 0)).then_some(())
     });
 }
 

@@ -148,21 +148,28 @@ pub fn drop_but(kept: &[Capability]) -> Result<Vec<Capability>, DropError> {
     Ok(dropped)
 }
 
-/// Whether the process's memory stays locked by `CAP_IPC_LOCK` only.
+/// Whether the process is to give up its capabilities, and all of them.
+static GIVES_UP: AtomicBool = AtomicBool::new(false);
 static KEEPS_IPC_LOCK: AtomicBool = AtomicBool::new(false);
 
-/// Says whether the process cannot do without `CAP_IPC_LOCK`: without it every later mapping, and the growth of a stack, would be
-/// refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
-pub(super) fn keep_ipc_lock(keeps: bool) {
-    KEEPS_IPC_LOCK.store(keeps, Ordering::Relaxed);
+/// Says that this process will give up its capabilities once it is set up: threads that it starts until then begin with
+/// [`give_up`]. `CAP_IPC_LOCK` stays where its memory is locked by that only: without it every later mapping, and the growth of a
+/// stack, would be refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
+pub fn plan_to_give_up(keeps_ipc_lock: bool) {
+    KEEPS_IPC_LOCK.store(keeps_ipc_lock, Ordering::Relaxed);
+    GIVES_UP.store(true, Ordering::Relaxed);
 }
 
-/// What the process keeps all along: nothing, or `CAP_IPC_LOCK` where its memory is locked by that only.
+/// What the process keeps all along.
 pub fn kept() -> &'static [Capability] {
-    if KEEPS_IPC_LOCK.load(Ordering::Relaxed) { &[Capability::IpcLock] } else { &[] }
+    match (GIVES_UP.load(Ordering::Relaxed), KEEPS_IPC_LOCK.load(Ordering::Relaxed)) {
+        (false, _) => &Capability::ALL,
+        (true, true) => &[Capability::IpcLock],
+        (true, false) => &[],
+    }
 }
 
-/// Takes all but [`kept`] from the calling thread. For threads that are started before the process gives up its own.
+/// Takes all but [`kept`] from the calling thread: nothing, unless the process has said that it will give them up.
 ///
 /// # Errors
 /// As [`drop_all`].

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::runtime::capabilities::{self, Capability};
+use crate::runtime::capabilities::Capability;
 use crate::runtime::sys::{self, MallocParameter};
 
 /// What came of asking the machine for something.
@@ -68,7 +68,6 @@ pub fn prepare(lock: bool) -> MemoryReport {
     sys::raise_locked_memory_limit();
     let locked = if lock { lock_all() } else { not_asked() };
     let needs_ipc_lock = locked.is_granted() && is_limit_too_low();
-    capabilities::keep_ipc_lock(needs_ipc_lock);
     MemoryReport {
         needs_ipc_lock,
         locked,
