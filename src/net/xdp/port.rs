@@ -9,9 +9,10 @@ use crate::net::xdp::bpf::Program;
 use crate::net::xdp::error::XdpError;
 use crate::net::xdp::mode::{AttachMode, Mode, WantedMode};
 use crate::net::xdp::socket::{SocketConfig, UnboundSocket, XdpSocket, wait_for_receivers};
+use crate::runtime::memory;
 
 /// Sockets that are made ahead, to bind again when the process has given up the privilege to make them.
-const SPARES: usize = 4;
+const SPARES: usize = 16;
 
 /// How a [`Port`] is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,7 @@ impl Port {
     ) -> Result<Port, XdpError> {
         let socket = XdpSocket::bind(unbound, &config)?;
         program.set_ring(config.queue, socket.as_fd())?;
+        memory::will_lock_again(config.umem_bytes());
         let mode = match (attach, socket.is_zero_copy()) {
             (AttachMode::Native, true) => Mode::ZeroCopy,
             (AttachMode::Native, false) => Mode::Native,
