@@ -388,9 +388,12 @@ fn what_comes_by_another_queue_is_the_kernels_and_two_queues_are_one_source() {
     for queues in [1, 2] {
         let mut source = b.enter(|| {
             // In generic mode a veth takes all for its first queue.
-            let config = PortConfig { socket, mode: WantedMode::Native, stamps: false };
+            let config = PortConfig { socket, mode: WantedMode::Native, stamps: true };
             let first = xdp::open_patiently(&config);
-            let second = (queues == 2).then(|| first.beside(1).expect("there are two"));
+            let second = (queues == 2).then(|| {
+                let second = SocketConfig { queue: 1, ..socket };
+                first.beside_with(second).expect("there are two")
+            });
             let watcher = Arc::new(Watcher::start(&WatcherConfig::default()).expect("a thread"));
             let ports = std::iter::once(first).chain(second).collect();
             let mut source = XdpSource::new(ports, watcher).expect("a thread");
@@ -412,6 +415,7 @@ fn what_comes_by_another_queue_is_the_kernels_and_two_queues_are_one_source() {
         }
         let counts = source.bypass();
         assert_eq!(counts.datagrams + counts.by_kernel, 50 * 16);
+        assert_eq!(seen.stamped, counts.datagrams, "the program is one, and stamps for all rings");
         if queues == 1 {
             by_second = counts.by_kernel;
             assert!(by_second > 0 && counts.datagrams > 0, "both queues had some: {counts:?}");

@@ -77,13 +77,13 @@ impl Port {
         self.beside_with(SocketConfig { queue, ..self.config })
     }
 
-    /// As [`Port::beside`], with a queue, frames and busy polling of its own. Interface and mode are this port's.
+    /// As [`Port::beside`], with a queue, frames and busy polling of its own. Interface, mode and stamps are this port's.
     ///
     /// # Errors
     /// As [`Port::open`].
     pub fn beside_with(&self, config: SocketConfig) -> Result<Port, XdpError> {
-        let SocketConfig { interface, zero_copy, .. } = self.config;
-        let config = SocketConfig { interface, zero_copy, ..config };
+        let SocketConfig { interface, zero_copy, stamps, .. } = self.config;
+        let config = SocketConfig { interface, zero_copy, stamps, ..config };
         let attach = match self.mode {
             Mode::ZeroCopy | Mode::Native => AttachMode::Native,
             Mode::Generic => AttachMode::Generic,
