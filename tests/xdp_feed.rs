@@ -9,6 +9,7 @@ mod support;
 #[path = "support/xdp.rs"]
 mod xdp;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +17,8 @@ use lab::{Lab, Namespace};
 use postern::net::xdp::kernel::{Watcher, WatcherConfig};
 use postern::net::xdp::{Mode, Port, PortConfig, SocketConfig, WantedMode, XdpSource};
 use postern::net::{
-    Datagram, DatagramHandler, KernelUdpSource, PacketSource, Polled, Timestamps, UdpSourceConfig,
+    Datagram, DatagramHandler, KernelUdpSink, KernelUdpSource, PacketSource, Polled, Timestamps,
+    UdpSinkConfig, UdpSourceConfig,
 };
 use postern::runtime::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
@@ -218,6 +220,7 @@ fn nothing_is_lost_or_doubled_while_a_queue_is_bound_again() {
             }
             begun == ROUNDS && source.is_live() && count >= next
         });
+        // By a thread that has given up the privilege to make sockets, with some that were made ahead.
         let counts = feed.source.bypass();
         assert_eq!((counts.binds, counts.lost), (1 + ROUNDS, 0), "{counts:?}");
         assert!(counts.by_kernel > 0 && counts.datagrams > 500, "{counts:?}");
@@ -354,6 +357,84 @@ fn stamps_are_the_programs_and_are_never_another_packets() {
         }
         poll_until(&mut feed.source, &mut seen, 200);
         assert_eq!(seen.stamped, if stamps { 200 } else { 0 }, "{mode:?}");
+    }
+}
+
+/// A second cable with two queues at its end on `b`; their numbers there. Each flow has one of them, by its ports.
+fn cable_of_two_queues(a: &Namespace, b: &Namespace) -> (Ipv4Addr, Ipv4Addr) {
+    let two = ["numtxqueues", "2", "numrxqueues", "2"];
+    let mut add = vec!["link", "add", "wide"];
+    add.extend(two);
+    add.extend(["type", "veth", "peer", "name", "wide"]);
+    add.extend(two);
+    add.extend(["netns", b.name()]);
+    a.ip(&add);
+    for (host, address) in [(a, "10.78.1.1/24"), (b, "10.78.1.2/24")] {
+        host.ip(&["address", "add", address, "dev", "wide"]);
+        host.link_up("wide");
+    }
+    wait_for("the cable", || (a.is_up("wide") && b.is_up("wide")).then_some(()));
+    (Ipv4Addr::new(10, 78, 1, 1), Ipv4Addr::new(10, 78, 1, 2))
+}
+
+#[test]
+fn what_comes_by_another_queue_is_the_kernels_and_two_queues_are_one_source() {
+    const FLOWS: usize = 16;
+    let Some(lab) = Lab::new("queues") else { return };
+    let (a, b) = (lab.namespace("a"), lab.namespace("b"));
+    let (from, to) = cable_of_two_queues(&a, &b);
+    let socket = xdp::small(xdp::number_of(&b, "wide"));
+    let mut by_second = 0;
+    for queues in [1, 2] {
+        let mut source = b.enter(|| {
+            // In generic mode a veth takes all for its first queue.
+            let config = PortConfig { socket, mode: WantedMode::Native, stamps: true };
+            let first = xdp::open_patiently(&config);
+            let second = (queues == 2).then(|| {
+                let second = SocketConfig { queue: 1, ..socket };
+                first.beside_with(second).expect("there are two")
+            });
+            let watcher = Arc::new(Watcher::start(&WatcherConfig::default()).expect("a thread"));
+            let ports = std::iter::once(first).chain(second).collect();
+            let mut source = XdpSource::new(ports, watcher).expect("a thread");
+            let config = UdpSourceConfig { interface: to, ..config_of(&b) };
+            source.subscribe_with(config, group(1), CHANNEL, 0).expect("joins");
+            source
+        });
+        let config =
+            UdpSinkConfig { destination: group(1), interface: from, ttl: 1, loopback: false };
+        let sink = |_| a.enter(|| KernelUdpSink::new(config)).expect("a sink");
+        let mut sinks: Vec<KernelUdpSink> = (0..FLOWS).map(sink).collect();
+        let mut seen = Seen::default();
+        for number in 0..50 {
+            for sink in &mut sinks {
+                send(sink, &numbered(number));
+            }
+            let sent = seen.count() + FLOWS;
+            poll_until(&mut source, &mut seen, sent);
+        }
+        let counts = source.bypass();
+        assert_eq!(counts.datagrams + counts.by_kernel, 50 * 16);
+        assert_eq!(seen.stamped, counts.datagrams, "the program is one, and stamps for all rings");
+        if queues == 1 {
+            by_second = counts.by_kernel;
+            assert!(by_second > 0 && counts.datagrams > 0, "both queues had some: {counts:?}");
+        } else {
+            assert_eq!(
+                (counts.by_kernel, counts.binds),
+                (0, 2),
+                "of which the kernel had {by_second}"
+            );
+        }
+        source.bind_again();
+        wait_for("both", || {
+            source.advance(now());
+            source.poll(32, &mut seen).expect("polls");
+            source.is_live().then_some(())
+        });
+        for port in source.ports() {
+            xdp::assert_whole(port.socket().expect("bound"), 128);
+        }
     }
 }
 

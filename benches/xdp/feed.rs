@@ -64,9 +64,9 @@ impl Link {
         }
         let interface = xdp_driver::interface(&own.interface);
         let port: Port = xdp_driver::port(&interface, WantedMode::Generic);
-        let source = XdpSource::new(vec![port], xdp_driver::watcher(), config);
+        let source = XdpSource::new(vec![port], xdp_driver::watcher());
         let mut source = source.expect("a source");
-        source.subscribe(from, ChannelId(1), 0).expect("subscribed");
+        source.subscribe_with(config, from, ChannelId(1), 0).expect("subscribed");
         let to_mac = if to.ip().is_multicast() { multicast_mac(*to.ip()) } else { peer.mac };
         let path = Path {
             source_mac: own.mac,

@@ -104,6 +104,17 @@ fn lock_all() -> Outcome {
 /// Below this limit locking everything would end in failed mappings: Aeron's log buffers alone take hundreds of MiB.
 pub const LOCK_BYTES_MIN: u64 = 1 << 32;
 
+/// Says that so many bytes may have to be locked anew later in the day, as the frames of an AF_XDP socket are: where the limit is not
+/// far above, the process keeps `CAP_IPC_LOCK` for it ([`capabilities::kept`]), if it has it. Before that is given up.
+pub fn will_lock_again(bytes: u64) {
+    // Others of the same user count as well, and what is given back does so for a while.
+    const TIMES: u64 = 8;
+    let needed = bytes.saturating_mul(TIMES);
+    if sys::locked_memory_limit().is_some_and(|limit| limit < needed) {
+        capabilities::keep_ipc_lock(true);
+    }
+}
+
 fn is_limit_too_low() -> bool {
     sys::locked_memory_limit().is_some_and(|limit| limit < LOCK_BYTES_MIN)
 }

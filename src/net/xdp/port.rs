@@ -9,9 +9,10 @@ use crate::net::xdp::bpf::Program;
 use crate::net::xdp::error::XdpError;
 use crate::net::xdp::mode::{AttachMode, Mode, WantedMode};
 use crate::net::xdp::socket::{SocketConfig, UnboundSocket, XdpSocket, wait_for_receivers};
+use crate::runtime::memory;
 
 /// Sockets that are made ahead, to bind again when the process has given up the privilege to make them.
-const SPARES: usize = 4;
+const SPARES: usize = 16;
 
 /// How a [`Port`] is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +77,13 @@ impl Port {
         self.beside_with(SocketConfig { queue, ..self.config })
     }
 
-    /// As [`Port::beside`], with a queue, frames and busy polling of its own. Interface and mode are this port's.
+    /// As [`Port::beside`], with a queue, frames and busy polling of its own. Interface, mode and stamps are this port's.
     ///
     /// # Errors
     /// As [`Port::open`].
     pub fn beside_with(&self, config: SocketConfig) -> Result<Port, XdpError> {
-        let SocketConfig { interface, zero_copy, .. } = self.config;
-        let config = SocketConfig { interface, zero_copy, ..config };
+        let SocketConfig { interface, zero_copy, stamps, .. } = self.config;
+        let config = SocketConfig { interface, zero_copy, stamps, ..config };
         let attach = match self.mode {
             Mode::ZeroCopy | Mode::Native => AttachMode::Native,
             Mode::Generic => AttachMode::Generic,
@@ -98,6 +99,7 @@ impl Port {
     ) -> Result<Port, XdpError> {
         let socket = XdpSocket::bind(unbound, &config)?;
         program.set_ring(config.queue, socket.as_fd())?;
+        memory::will_lock_again(config.umem_bytes());
         let mode = match (attach, socket.is_zero_copy()) {
             (AttachMode::Native, true) => Mode::ZeroCopy,
             (AttachMode::Native, false) => Mode::Native,

@@ -100,6 +100,11 @@ impl SocketConfig {
             busy_poll: None,
         }
     }
+
+    /// Bytes of all frames.
+    pub(super) fn umem_bytes(&self) -> u64 {
+        u64::from(self.receive_frames + self.send_frames) * u64::from(self.frame_bytes)
+    }
 }
 
 /// What the kernel counts of a socket (`struct xdp_statistics`).
@@ -232,7 +237,7 @@ impl XdpSocket {
         assert!(matches!(config.frame_bytes, 2_048 | 4_096), "a frame is half a page or a page");
         let UnboundSocket(fd) = socket;
         let frames = Frames::new(receive, send, config.frame_bytes.trailing_zeros());
-        let bytes = u64::from(receive + send) * u64::from(config.frame_bytes);
+        let bytes = config.umem_bytes();
         let umem = Mapping::anonymous(usize::try_from(bytes).unwrap_or(usize::MAX))
             .map_err(|error| XdpError::new(Step::Memory, error))?;
         register(fd.as_fd(), &umem, bytes, config.frame_bytes)
