@@ -217,8 +217,8 @@ fn tell_capabilities(dropped: &[Capability]) {
 }
 
 fn prepare_memory(config: &Config) -> Result<(), Failure> {
+    capabilities::plan_to_give_up();
     let report = memory::prepare(config.runtime.lock_memory != Wanted::Off);
-    capabilities::plan_to_give_up(report.needs_ipc_lock);
     for (what, wanted, grant) in [
         ("locked memory", config.runtime.lock_memory, &report.locked),
         ("huge pages", config.runtime.huge_pages, &report.huge_pages),

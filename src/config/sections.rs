@@ -388,6 +388,23 @@ pub struct AfXdp {
     pub fallback: Fallback,
 }
 
+impl AfXdp {
+    /// The first queue of an interface for the media driver, with all else as by default.
+    pub fn for_aeron(interface: &str) -> AfXdp {
+        AfXdp {
+            interface: interface.to_owned(),
+            queue: 0,
+            used_by: AfXdpUser::Aeron,
+            mode: WantedMode::Auto,
+            receive_frames: 4_096,
+            send_frames: 1_024,
+            frame_bytes: 2_048,
+            busy_poll_us: 0,
+            fallback: Fallback::Refuse,
+        }
+    }
+}
+
 /// `[[instrument]]`: what may be traded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instrument {

@@ -153,11 +153,15 @@ static GIVES_UP: AtomicBool = AtomicBool::new(false);
 static KEEPS_IPC_LOCK: AtomicBool = AtomicBool::new(false);
 
 /// Says that this process will give up its capabilities once it is set up: threads that it starts until then begin with
-/// [`give_up`]. `CAP_IPC_LOCK` stays where its memory is locked by that only: without it every later mapping, and the growth of a
-/// stack, would be refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
-pub fn plan_to_give_up(keeps_ipc_lock: bool) {
-    KEEPS_IPC_LOCK.store(keeps_ipc_lock, Ordering::Relaxed);
+/// [`give_up`].
+pub fn plan_to_give_up() {
     GIVES_UP.store(true, Ordering::Relaxed);
+}
+
+/// Says that `CAP_IPC_LOCK` has to stay: the process's memory is locked by that only, and without it every later mapping, and the
+/// growth of a stack, would be refused once the limit is reached (mlockall(2), `MCL_FUTURE`); or some will be locked anew.
+pub(super) fn keep_ipc_lock() {
+    KEEPS_IPC_LOCK.store(true, Ordering::Relaxed);
 }
 
 /// What the process keeps all along.

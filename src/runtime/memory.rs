@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::runtime::capabilities::Capability;
+use crate::runtime::capabilities::{self, Capability};
 use crate::runtime::sys::{self, MallocParameter};
 
 /// What came of asking the machine for something.
@@ -47,9 +47,6 @@ pub struct MemoryReport {
     pub huge_pages: Outcome,
     /// The C library keeps freed memory and serves nothing by mappings of their own.
     pub malloc: Outcome,
-    /// Memory is locked beyond the limit, by `CAP_IPC_LOCK`. It has to stay: without it every later mapping, and the growth of a
-    /// stack, is refused once the limit is reached (mlockall(2), `MCL_FUTURE`).
-    pub needs_ipc_lock: bool,
 }
 
 impl fmt::Display for MemoryReport {
@@ -67,13 +64,11 @@ pub fn prepare(lock: bool) -> MemoryReport {
     // What the limit allows needs no capability later.
     sys::raise_locked_memory_limit();
     let locked = if lock { lock_all() } else { not_asked() };
-    let needs_ipc_lock = locked.is_granted() && is_limit_too_low();
-    MemoryReport {
-        needs_ipc_lock,
-        locked,
-        huge_pages: huge_pages(Path::new("/")),
-        malloc: tune_malloc(),
+    // Locked beyond the limit, by `CAP_IPC_LOCK`: what is mapped later is locked by it too.
+    if locked.is_granted() && is_limit_too_low() {
+        capabilities::keep_ipc_lock();
     }
+    MemoryReport { locked, huge_pages: huge_pages(Path::new("/")), malloc: tune_malloc() }
 }
 
 fn not_asked() -> Outcome {
@@ -111,7 +106,7 @@ pub fn will_lock_again(bytes: u64) {
     const TIMES: u64 = 8;
     let needed = bytes.saturating_mul(TIMES);
     if sys::locked_memory_limit().is_some_and(|limit| limit < needed) {
-        capabilities::keep_ipc_lock(true);
+        capabilities::keep_ipc_lock();
     }
 }
 

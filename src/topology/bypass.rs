@@ -123,11 +123,13 @@ pub(super) fn open(config: &Config, cores: &CoreSet) -> Result<Bypass, String> {
     let all =
         interfaces().map_err(|error| format!("the kernel does not tell of interfaces: {error}"));
     for wanted in &config.af_xdp {
-        let opened = all
-            .as_ref()
-            .map_err(String::clone)
-            .and_then(|all| look(wanted, all))
-            .and_then(|interface| bypass.open(config, wanted, interface, cores));
+        let opened =
+            all.as_ref().map_err(String::clone).and_then(|all| look(wanted, all)).and_then(
+                |interface| {
+                    let channels = channels_of(config, wanted, interface)?;
+                    bypass.open(wanted, interface, &channels, cores)
+                },
+            );
         let Err(why) = opened else { continue };
         let AfXdp { interface, queue, used_by, .. } = wanted.clone();
         if wanted.fallback == Fallback::Refuse {
@@ -137,6 +139,60 @@ pub(super) fn open(config: &Config, cores: &CoreSet) -> Result<Bypass, String> {
         bypass.fallbacks.push(QueueFallback { interface, queue, used_by, why });
     }
     Ok(bypass)
+}
+
+/// The stamps that the feed's channels on an interface ask for.
+///
+/// # Errors
+/// Why nobody would use its queue.
+fn channels_of(
+    config: &Config,
+    wanted: &AfXdp,
+    interface: &Interface,
+) -> Result<Vec<Timestamps>, String> {
+    let channels: Vec<Timestamps> = channels(config, &interface.addresses).collect();
+    match wanted.used_by {
+        AfXdpUser::Feed if channels.is_empty() => {
+            Err("no channel has one of its addresses as interface".to_owned())
+        }
+        AfXdpUser::Aeron if config.aeron.driver == DriverMode::External => {
+            Err("the media driver is another process's".to_owned())
+        }
+        AfXdpUser::Feed | AfXdpUser::Aeron => Ok(channels),
+    }
+}
+
+/// The interfaces of this host with these addresses, in their order, by name.
+///
+/// # Errors
+/// That the kernel does not tell, or the first address of no interface.
+pub fn interfaces_with(addresses: &[Ipv4Addr]) -> Result<Vec<String>, String> {
+    let all =
+        interfaces().map_err(|error| format!("the kernel does not tell of interfaces: {error}"))?;
+    let with = |address: &Ipv4Addr| {
+        let has = |interface: &&Interface| interface.addresses.iter().any(|(a, _)| a == address);
+        let found = all.iter().find(has).map(|interface| interface.name.clone());
+        found.ok_or_else(|| format!("no interface has the address {address}"))
+    };
+    addresses.iter().map(with).collect()
+}
+
+/// The interfaces of this host with these addresses as those of a media driver outside a gateway: a strategy's, or a venue's.
+///
+/// # Errors
+/// What cannot be had.
+pub fn aeron_over(addresses: &[Ipv4Addr], cores: &CoreSet) -> Result<XdpTransport, String> {
+    let all =
+        interfaces().map_err(|error| format!("the kernel does not tell of interfaces: {error}"))?;
+    let mut bypass = Bypass::default();
+    for name in interfaces_with(addresses)? {
+        let wanted = AfXdp::for_aeron(&name);
+        let interface = look(&wanted, &all);
+        interface
+            .and_then(|interface| bypass.open(&wanted, interface, &[], cores))
+            .map_err(|why| format!("AF_XDP on {name}: {why}"))?;
+    }
+    bypass.transport()?.ok_or_else(|| "no address is given".to_owned())
 }
 
 impl Bypass {
@@ -158,20 +214,14 @@ impl Bypass {
         transport.map(Some).map_err(|error| format!("AF_XDP for Aeron: {error}"))
     }
 
+    /// Opens one; `channels` are the stamps that the feed's channels on the interface ask for.
     fn open(
         &mut self,
-        config: &Config,
         wanted: &AfXdp,
         interface: &Interface,
+        channels: &[Timestamps],
         cores: &CoreSet,
     ) -> Result<(), String> {
-        let channels: Vec<Timestamps> = channels(config, &interface.addresses).collect();
-        if wanted.used_by == AfXdpUser::Feed && channels.is_empty() {
-            return Err("no channel has one of its addresses as interface".to_owned());
-        }
-        if wanted.used_by == AfXdpUser::Aeron && config.aeron.driver == DriverMode::External {
-            return Err("the media driver is another process's".to_owned());
-        }
         if self.watcher.is_none() {
             let watching = WatcherConfig { cores: Some(cores.clone()), ..WatcherConfig::default() };
             let watcher = Watcher::start(&watching);
@@ -208,7 +258,7 @@ impl Bypass {
         if busy_poll.is_some() && napi_id == 0 {
             return Err("its driver cannot be busy-polled: set busy_poll_us = 0".to_owned());
         }
-        self.remarks.push(remark(wanted, &port, &channels));
+        self.remarks.push(remark(wanted, &port, channels));
         let queue = OpenQueue { interface: interface.clone(), port };
         match wanted.used_by {
             AfXdpUser::Feed => self.feed.push(queue),

@@ -67,6 +67,25 @@ pub enum DemoLayout {
     Processes,
 }
 
+/// How Aeron reaches the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DemoTransport {
+    /// Through sockets, and so through the kernel's network stack.
+    Kernel,
+    /// Past it, by queues of the network interfaces (AF_XDP).
+    #[value(name = "af_xdp")]
+    AfXdp,
+}
+
+impl DemoTransport {
+    const fn name(self) -> &'static str {
+        match self {
+            DemoTransport::Kernel => "kernel",
+            DemoTransport::AfXdp => "af_xdp",
+        }
+    }
+}
+
 /// Sends orders through a whole gateway on this machine and shows where the time goes.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -75,6 +94,7 @@ Examples:
   postern demo --orders 100000 --rate 10000
   postern demo --capture day.pcap               the market is a recorded Nasdaq feed (pcap, pcapng or BinaryFILE)
   postern demo --layout split --output json
+  postern demo --lab demo --transport af_xdp    the same with Aeron past the kernel's network stack on all of them
   postern demo --loss 5 --duplicate 2 --reorder 2   market data over two bad lines, each with faults of its own
   postern demo --lab demo                       across network namespaces (scripts/veth-lab demo makes and removes them)
 
@@ -100,6 +120,9 @@ pub struct DemoArgs {
     /// process of its own. Needs root.
     #[arg(long, value_name = "NAME")]
     pub lab: Option<String>,
+    /// How Aeron reaches the network on all three hosts of a lab.
+    #[arg(long, value_enum, default_value = "kernel", requires = "lab")]
+    pub transport: DemoTransport,
     /// Seed of the order flow, of the generated market, and of what bad lines do.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

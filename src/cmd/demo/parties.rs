@@ -1,12 +1,14 @@
 //! Exchange and strategy, built on the thread that they share, with the media drivers that serve them.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
+use crate::cmd::demo::DemoTransport;
 use crate::cmd::demo::hosts::{Host, Hosts};
 use crate::cmd::demo::litter::Folders;
 use crate::config::{self, Config};
 use crate::net::KernelUdpSink;
-use crate::runtime::{AgentSlot, Clock};
+use crate::runtime::{AgentSlot, Clock, CoreSet};
 use crate::sim::account::Account;
 use crate::sim::background::{
     Background, CaptureFlow, CaptureScript, RandomFlow, RandomFlowConfig, Schedule,
@@ -17,7 +19,7 @@ use crate::sim::recovery::RecoveryServers;
 use crate::sim::strategy::{StrategyAgent, StrategyConfig, StrategyParts, StrategyProgress};
 use crate::sim::venue::{VenueAgent, VenueConfig, VenueLines};
 use crate::telemetry::Registry;
-use crate::topology::{AeronAgent, Guests};
+use crate::topology::{self, AeronAgent, Guests};
 use crate::transport::{AeronConfig, Client, TransportError};
 
 /// Streams of the floor, beside those of the gateway on the same channels.
@@ -89,6 +91,9 @@ pub(super) struct Parties {
     pub hosts: Hosts,
     /// Of the media drivers, but for the directory.
     pub aeron: AeronConfig,
+    pub transport: DemoTransport,
+    /// Of threads that wait.
+    pub cores: CoreSet,
     pub folders: Folders,
     pub venue: VenueSeed,
     pub strategy: StrategyConfig,
@@ -120,7 +125,7 @@ impl Parties {
             ))
         };
         if !hosts.are_apart() {
-            let mut client = self.client("world")?;
+            let mut client = self.client("world", &[])?;
             let (venue, strategy) = self.split(config);
             let mut agents = venue.build(&mut client)?;
             agents.push(strategy.build(&mut client)?);
@@ -130,8 +135,8 @@ impl Parties {
         // A stream is opened before `add_…` returns, so all sockets of a driver are made here and none later: the thread
         // serves both from its own host.
         let (mut at_venue, mut at_strategy) = (
-            hosts.at(Host::Venue, || self.client("venue"))?,
-            hosts.at(Host::Strategy, || self.client("strategy"))?,
+            hosts.at(Host::Venue, || self.client("venue", &[hosts.venue]))?,
+            hosts.at(Host::Strategy, || self.client("strategy", &[hosts.strategy]))?,
         );
         let (venue, strategy) = self.split(config);
         let mut agents = hosts.at(Host::Venue, || venue.build(&mut at_venue))?;
@@ -141,10 +146,16 @@ impl Parties {
         Ok(agents)
     }
 
-    /// A media driver of the thread's own, with its client.
-    fn client(&self, name: &str) -> Result<Client, String> {
+    /// A media driver of the thread's own, with its client. If that is asked for it goes past the kernel on the interfaces with these
+    /// addresses.
+    fn client(&self, name: &str, addresses: &[Ipv4Addr]) -> Result<Client, String> {
         let directory = self.folders.memory(name);
-        Client::start(&AeronConfig { directory, ..self.aeron.clone() }).map_err(told)
+        let interfaces = match self.transport {
+            DemoTransport::Kernel => None,
+            DemoTransport::AfXdp => Some(topology::aeron_over(addresses, &self.cores)?),
+        };
+        Client::start_over(&AeronConfig { directory, ..self.aeron.clone() }, interfaces)
+            .map_err(told)
     }
 
     fn split(self, config: &Config) -> (VenueSide, StrategySide) {

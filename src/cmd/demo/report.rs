@@ -35,6 +35,7 @@ const FAULTS_SHOWN: usize = 10;
 pub(super) struct Report<'a> {
     balance: &'a Balance,
     layout: &'a str,
+    transport: &'static str,
     hlog: &'a Path,
     /// Orders asked for.
     asked: u64,
@@ -54,6 +55,7 @@ impl<'a> Report<'a> {
         Report {
             balance,
             layout,
+            transport: args.transport.name(),
             hlog: &args.hlog,
             asked: args.orders,
             latencies: HOPS.iter().filter_map(|&name| Some((name, of(name)?))).collect(),
@@ -99,6 +101,7 @@ impl<'a> Report<'a> {
             "ratio_p99": self.ratio(|l| l.p99),
             "hot_path_allocations": self.balance.hot_path_allocations,
             "layout": self.layout,
+            "transport": self.transport,
             "balanced": self.balance.is_balanced(),
             "interrupted": self.is_interrupted(),
             "faults": self.balance.faults,

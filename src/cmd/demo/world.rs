@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::cmd::demo::DemoArgs;
 use crate::cmd::demo::hosts::{Host, Hosts};
 use crate::cmd::demo::lines::Recovery;
 use crate::cmd::demo::litter::{self, Claim, Folders, PREFIX};
 use crate::cmd::demo::parties::{Channels, Flow, PROBE_STREAM, Parties, VenueSeed};
+use crate::cmd::demo::{DemoArgs, DemoTransport};
 use crate::config::{self, Config};
 use crate::feed::capture;
 use crate::net::{KernelUdpSink, UdpSinkConfig};
@@ -24,7 +24,7 @@ use crate::sim::probe::RelayAgent;
 use crate::sim::strategy::{StrategyConfig, StrategyInstrument, StrategyProgress};
 use crate::sim::venue::{UtcAnchor, VenueConfig};
 use crate::telemetry::Registry;
-use crate::topology::ExtraAgent;
+use crate::topology::{ExtraAgent, interfaces_with, plan_of};
 use crate::transport::{AeronConfig, Client};
 use crate::types::{AccountId, InstrumentId, Price, SessionId, Symbol, UtcNanos};
 
@@ -184,6 +184,8 @@ impl World {
         let parties = Parties {
             hosts: self.hosts.clone(),
             aeron: self.aeron()?,
+            transport: args.transport,
+            cores: plan_of(&self.config).housekeeping,
             folders: self.folders.clone(),
             venue: self.venue(args, clock)?,
             strategy: self.strategy(args),
@@ -546,6 +548,20 @@ protection_ticks = 10
             symbol = instrument.symbol,
             tick = instrument.tick,
         ));
+    }
+    if args.transport == DemoTransport::AfXdp {
+        let own = [*gateway_to_strategy, *gateway_to_venue];
+        for interface in hosts.at(Host::Gateway, || interfaces_with(&own))? {
+            // What was asked for is measured, or nothing.
+            text.push_str(&format!(
+                r#"
+[[af_xdp]]
+interface = "{interface}"
+used_by = "aeron"
+fallback = "refuse"
+"#
+            ));
+        }
     }
     Ok(text)
 }
