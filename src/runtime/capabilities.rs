@@ -160,6 +160,11 @@ pub fn plan_to_give_up(keeps_ipc_lock: bool) {
     GIVES_UP.store(true, Ordering::Relaxed);
 }
 
+/// Says, after [`plan_to_give_up`], that `CAP_IPC_LOCK` is to stay all the same: something will be locked anew later in the day.
+pub(super) fn keep_ipc_lock() {
+    KEEPS_IPC_LOCK.store(true, Ordering::Relaxed);
+}
+
 /// What the process keeps all along.
 pub fn kept() -> &'static [Capability] {
     match (GIVES_UP.load(Ordering::Relaxed), KEEPS_IPC_LOCK.load(Ordering::Relaxed)) {

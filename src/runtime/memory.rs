@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::runtime::capabilities::Capability;
+use crate::runtime::capabilities::{self, Capability};
 use crate::runtime::sys::{self, MallocParameter};
 
 /// What came of asking the machine for something.
@@ -111,7 +111,7 @@ pub fn will_lock_again(bytes: u64) {
     const TIMES: u64 = 8;
     let needed = bytes.saturating_mul(TIMES);
     if sys::locked_memory_limit().is_some_and(|limit| limit < needed) {
-        capabilities::keep_ipc_lock(true);
+        capabilities::keep_ipc_lock();
     }
 }
 
