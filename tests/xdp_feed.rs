@@ -15,11 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lab::{Lab, Namespace};
 use postern::net::xdp::kernel::{Watcher, WatcherConfig};
-use postern::net::xdp::{Mode, Port, PortConfig, SocketConfig, WantedMode, XdpSource};
+use postern::net::xdp::{
+    Mode, Port, PortConfig, SocketConfig, UnboundSocket, WantedMode, XdpSource,
+};
 use postern::net::{
     Datagram, DatagramHandler, KernelUdpSink, KernelUdpSource, PacketSource, Polled, Timestamps,
     UdpSinkConfig, UdpSourceConfig,
 };
+use postern::runtime::capabilities;
 use postern::runtime::{
     GuardedAllocator, HotZone, OnHotAllocation, hot_allocation_count, on_hot_allocation,
 };
@@ -220,12 +223,44 @@ fn nothing_is_lost_or_doubled_while_a_queue_is_bound_again() {
             }
             begun == ROUNDS && source.is_live() && count >= next
         });
-        // By a thread that has given up the privilege to make sockets, with some that were made ahead.
         let counts = feed.source.bypass();
         assert_eq!((counts.binds, counts.lost), (1 + ROUNDS, 0), "{counts:?}");
         assert!(counts.by_kernel > 0 && counts.datagrams > 500, "{counts:?}");
         feed.assert_whole();
     }
+}
+
+#[test]
+fn a_queue_is_bound_again_by_who_gave_up_the_privilege_to_open_one() {
+    let Some(lab) = Lab::new("dropped") else { return };
+    let (a, b) = (lab.namespace("a"), lab.namespace("b"));
+    let socket = xdp::small(xdp::number_of(&b, b.interface()));
+    let mut feed = b.enter(|| {
+        let config = PortConfig { socket, mode: WantedMode::Generic, stamps: false };
+        let port = xdp::open_patiently(&config);
+        // Of this thread, and of those it starts: what follows needs none of them.
+        capabilities::drop_all().expect("they are ours to give up");
+        let error = UnboundSocket::new().expect_err("CAP_NET_RAW is gone");
+        assert!(error.to_string().contains("CAP_NET_RAW is missing"), "{error}");
+        let watcher = Arc::new(Watcher::start(&WatcherConfig::default()).expect("a thread"));
+        let source = XdpSource::new(vec![port], Arc::clone(&watcher));
+        let mut source = source.expect("a thread");
+        source.subscribe_with(config_of(&b), group(1), CHANNEL, 0).expect("joins");
+        Feed { source, watcher }
+    });
+    for round in 1..=3 {
+        exchange(&a, &mut feed, 20);
+        assert_eq!(feed.source.bypass().datagrams, 20 * round, "by the ring");
+        feed.source.bind_again();
+        let mut seen = Seen::default();
+        wait_for("the queue", || {
+            feed.source.advance(now());
+            feed.source.poll(32, &mut seen).expect("polls");
+            feed.source.is_live().then_some(())
+        });
+        assert_eq!((feed.source.bypass().binds, seen.count()), (1 + round, 0));
+    }
+    feed.assert_whole();
 }
 
 /// Takes the host's interface down and up, and waits until the source can know.
