@@ -19,7 +19,7 @@ use crate::net::xdp::kernel::query::{RouteKind, ask_links, ask_neighbour, ask_ro
 use crate::net::xdp::kernel::rtnetlink::{Link, kind, read_link, read_neighbour};
 use crate::net::xdp::kernel::watch::Shared;
 
-/// What an event of epoll is about; higher numbers are sockets.
+/// What an event of epoll is about.
 pub(super) const EVENTS: u64 = 0;
 pub(super) const WAKE: u64 = 1;
 pub(super) const TIMER: u64 = 2;
@@ -64,9 +64,6 @@ impl Drop for End {
             state.tell(false);
         }
         tables.queued.clear();
-        for socket in tables.sockets.values() {
-            socket.store(true, Ordering::SeqCst);
-        }
     }
 }
 
@@ -112,7 +109,7 @@ impl Listener {
                     drain(&self.timer);
                     (due.all, due.links, due.refresh) = (true, true, true);
                 }
-                id => self.tell_socket(id),
+                _ => {}
             }
         }
         if self.shared.should_end.load(Ordering::SeqCst) {
@@ -123,12 +120,6 @@ impl Listener {
         }
         self.look_up(&due);
         Ok(true)
-    }
-
-    fn tell_socket(&self, id: u64) {
-        if let Some(is_ready) = self.shared.tables().sockets.get(&id) {
-            is_ready.store(true, Ordering::SeqCst);
-        }
     }
 
     /// Reads what the kernel tells.

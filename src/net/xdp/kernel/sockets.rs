@@ -1,13 +1,21 @@
-//! Whether a kernel socket has something to read, told by the watching thread: whoever polls asks no kernel while it has nothing.
+//! Whether a kernel socket has something to read, told by a thread of its own: whoever polls asks no kernel while it has nothing.
+//!
+//! The thread does nothing else. Questions to the kernel about routes and neighbours wait for its network configuration lock, which
+//! others may hold for seconds; a datagram must not.
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
+use rustix::io::Errno;
 
 use crate::net::xdp::kernel::watch::Shared;
+
+/// Events of epoll taken at once.
+const EVENT_COUNT_MAX: usize = 64;
 
 /// Whether a socket has something to read. The socket is watched for as long as this is held.
 ///
@@ -43,16 +51,16 @@ impl SocketFlag {
     pub fn rearm(&self) {
         // Lowered first: what makes it true again is an event of the arming below, and that looks at what is there already.
         self.is_ready.store(false, Ordering::SeqCst);
-        let armed = epoll::modify(&self.shared.epoll, &self.fd, self.event(), interest());
+        let armed = epoll::modify(&self.shared.sockets, &self.fd, self.event(), interest());
         // The thread's end sets the one and then the other: either it is seen here, or it comes after what was lowered above.
-        if armed.is_err() || self.shared.has_ended.load(Ordering::SeqCst) {
+        if armed.is_err() || self.shared.sockets_ended.load(Ordering::SeqCst) {
             self.is_ready.store(true, Ordering::SeqCst);
         }
     }
 
     /// Has it watched from now on.
     pub(super) fn arm(&self) -> std::io::Result<()> {
-        Ok(epoll::add(&self.shared.epoll, &self.fd, self.event(), interest())?)
+        Ok(epoll::add(&self.shared.sockets, &self.fd, self.event(), interest())?)
     }
 
     pub(super) fn raise(&self) {
@@ -64,6 +72,38 @@ impl SocketFlag {
     }
 }
 
+/// The thread's end, whatever it is: from then on every socket is to be polled.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let tables = self.0.tables();
+        self.0.sockets_ended.store(true, Ordering::SeqCst);
+        for socket in tables.sockets.values() {
+            socket.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The body of the thread: tells flags until it is asked to end, or epoll fails, which it does for faults of ours only.
+pub(super) fn run(shared: &Shared) {
+    let _end = End(shared);
+    let mut ready: Vec<epoll::Event> = Vec::with_capacity(EVENT_COUNT_MAX);
+    while !shared.should_end.load(Ordering::SeqCst) {
+        ready.clear();
+        match epoll::wait(&shared.sockets, spare_capacity(&mut ready), None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let tables = shared.tables();
+        for event in &ready {
+            if let Some(is_ready) = tables.sockets.get(&event.data.u64()) {
+                is_ready.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
 /// Readable, once: errors are told as well, unasked (epoll_ctl(2)).
 fn interest() -> epoll::EventFlags {
     epoll::EventFlags::IN | epoll::EventFlags::ONESHOT
@@ -72,7 +112,7 @@ fn interest() -> epoll::EventFlags {
 impl Drop for SocketFlag {
     fn drop(&mut self) {
         // It is not there if it could not be added.
-        let _ = epoll::delete(&self.shared.epoll, self.fd.as_fd());
+        let _ = epoll::delete(&self.shared.sockets, self.fd.as_fd());
         self.shared.forget_socket(self.id);
     }
 }

@@ -27,7 +27,7 @@ use crate::net::xdp::kernel::listen::{EVENTS, Listener, TIMER, WAKE};
 use crate::net::xdp::kernel::netlink::Netlink;
 use crate::net::xdp::kernel::query::ask_links;
 use crate::net::xdp::kernel::rtnetlink::{GROUPS, Link};
-use crate::net::xdp::kernel::sockets::SocketFlag;
+use crate::net::xdp::kernel::sockets::{self, SocketFlag};
 use crate::runtime::{CoreSet, capabilities, start_on};
 
 /// Destinations held at a time.
@@ -38,6 +38,7 @@ pub const LINK_COUNT_MAX: usize = 1_024;
 pub const SOCKET_COUNT_MAX: usize = 1_024;
 
 const THREAD_NAME: &str = "xdp-watch";
+const SOCKETS_THREAD_NAME: &str = "xdp-sockets";
 
 /// How the kernel is watched.
 #[derive(Clone, Debug)]
@@ -86,6 +87,10 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub epoll: OwnedFd,
+    /// Of the sockets that are watched, and what wakes that thread.
+    pub sockets: OwnedFd,
+    pub wake_sockets: OwnedFd,
+    pub sockets_ended: AtomicBool,
     pub wake: OwnedFd,
     /// The thread is asked to end.
     pub should_end: AtomicBool,
@@ -172,16 +177,15 @@ impl Tables {
     }
 }
 
-/// The handle to the thread that watches the kernel, in the network namespace it was started in. Dropping it ends the thread, and
-/// what it told is then unresolved, down, or to be polled.
+/// The handle to the two threads that watch the kernel, in the network namespace they were started in. Dropping it ends them, and
+/// what they told is then unresolved, down, or to be polled.
 pub struct Watcher {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Watcher {
-    /// Starts the thread. It blocks until the kernel has something to tell; it needs no privilege but CAP_NET_ADMIN to have stale
-    /// neighbours looked for.
+    /// Starts the threads. They block until the kernel has something to tell, and need no privilege.
     ///
     /// # Errors
     /// As the kernel says, where it gives no socket, no descriptor or no thread.
@@ -194,6 +198,9 @@ impl Watcher {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let shared = Arc::new(Shared {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sockets: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            wake_sockets: eventfd(0, flags)?,
+            sockets_ended: AtomicBool::new(false),
             wake: eventfd(0, flags)?,
             should_end: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
@@ -207,20 +214,22 @@ impl Watcher {
             let data = epoll::EventData::new_u64(id);
             epoll::add(&shared.epoll, fd, data, epoll::EventFlags::IN)?;
         }
+        // No socket has the number of what wakes it.
+        let data = epoll::EventData::new_u64(WAKE);
+        epoll::add(&shared.sockets, &shared.wake_sockets, data, epoll::EventFlags::IN)?;
         let listener = Listener::new(Arc::clone(&shared), events, requests, timer);
+        // From here on what fails ends the threads there are.
+        let mut watcher = Watcher { shared: Arc::clone(&shared), threads: Vec::new() };
         let spawn = || {
-            let builder = std::thread::Builder::new().name(THREAD_NAME.to_owned());
-            builder.spawn(move || {
-                // What is refused here is told of all threads at the start.
-                let _ = capabilities::give_up();
-                listener.run();
-            })
+            watcher.threads.push(start(THREAD_NAME, move || listener.run())?);
+            watcher.threads.push(start(SOCKETS_THREAD_NAME, move || sockets::run(&shared))?);
+            io::Result::Ok(())
         };
-        let thread = match &config.cores {
+        match &config.cores {
             Some(cores) => start_on(cores, spawn)?,
             None => spawn()?,
-        };
-        Ok(Watcher { shared, thread: Some(thread) })
+        }
+        Ok(watcher)
     }
 
     /// Where datagrams to `to` go, from the address `from` (unspecified: whichever the kernel takes) and by `out_interface` where
@@ -296,7 +305,7 @@ impl Watcher {
         tables.socket_id = tables.socket_id.saturating_add(1);
         let id = tables.socket_id;
         let flag = Arc::new(SocketFlag::new(id, fd, Arc::clone(&self.shared)));
-        let has_ended = self.shared.has_ended.load(Ordering::SeqCst);
+        let has_ended = self.shared.sockets_ended.load(Ordering::SeqCst);
         if !has_ended {
             tables.sockets.insert(id, flag.signal());
         }
@@ -309,9 +318,10 @@ impl Watcher {
         Ok(flag)
     }
 
-    /// Whether the thread still watches: nothing but a fault ends it before this handle is dropped.
+    /// Whether both threads still watch: nothing but a fault ends one before this handle is dropped.
     pub fn is_watching(&self) -> bool {
-        !self.shared.has_ended.load(Ordering::SeqCst)
+        let Shared { has_ended, sockets_ended, .. } = &*self.shared;
+        ![has_ended, sockets_ended].iter().any(|ended| ended.load(Ordering::SeqCst))
     }
 
     /// What ended the thread, in one line.
@@ -346,10 +356,21 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.shared.should_end.store(true, Ordering::SeqCst);
         self.shared.wake();
-        if let Some(thread) = self.thread.take() {
+        // It fails only if it was woken 2^64 times already.
+        let _ = rustix::io::write(&self.shared.wake_sockets, &1_u64.to_ne_bytes());
+        for thread in self.threads.drain(..) {
             let _ = thread.join(); // what it panicked with was printed
         }
     }
+}
+
+/// Starts a thread without the process's capabilities.
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // What is refused here is told of all threads at the start.
+        let _ = capabilities::give_up();
+        work();
+    })
 }
 
 /// A timer that expires every `period`.
