@@ -160,3 +160,25 @@ fn a_veth_interface_is_told_as_it_changes() {
     // Interfaces of other namespaces are not there.
     assert_eq!(here(&["pst0"]).status.code(), Some(2));
 }
+
+#[test]
+fn queues_that_are_asked_for_and_cannot_be_had_are_told_with_every_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("postern.toml");
+    let queue = |interface: &str, more: &str| {
+        format!("[[af_xdp]]\ninterface = \"{interface}\"\nused_by = \"aeron\"\n{more}\n")
+    };
+    let text =
+        [queue("lo", ""), queue("pst-none", "fallback = \"refuse\""), queue("lo", "queue = 7")];
+    std::fs::write(&file, text.concat()).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    command.args(["check", "--output", "json", "--config"]).arg(&file);
+    let output = command.output().expect("postern runs");
+    let (grade, found) = finding(&output, "lo queue 0", "af-xdp");
+    assert_eq!(grade, "warn", "the kernel's sockets do instead: {found}");
+    assert!(found.contains("loopback"), "{found}");
+    let (grade, found) = finding(&output, "pst-none queue 0", "af-xdp");
+    assert_eq!(grade, "fail", "the gateway would not start: {found}");
+    assert!(found.contains("no network interface"), "{found}");
+    assert_eq!(output.status.code(), Some(1));
+}

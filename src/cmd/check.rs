@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cmd::output::heard;
-use crate::host::{self, Finding, Grade, Wants};
+use crate::config::{AfXdp, Fallback};
+use crate::host::{self, AfXdpMeans, AfXdpWanted, Finding, Grade, Wants, XdpMode};
 use crate::net::interface::{InterfaceError, InterfaceFacts};
+use crate::net::xdp::WantedMode;
 
 /// Checks whether this machine is fit for the configured layout, and interfaces for AF_XDP: a line for each finding, with the remedy.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,6 +74,33 @@ pub fn interfaces(names: &[String], wants: &Wants) -> Result<Vec<Finding>, Inter
         }
     }
     Ok(findings)
+}
+
+/// Whether the queues that the configuration asks for can be had, and if not, why: a warning where the kernel's sockets do instead,
+/// a failure where the gateway would not start.
+pub fn queues(wanted: &[AfXdp]) -> Vec<Finding> {
+    let means = AfXdpMeans::of_this_thread(Path::new("/"));
+    let finding = |queue: &AfXdp| {
+        let facts = InterfaceFacts::gather(&queue.interface, Path::new("/"));
+        let wants = AfXdpWanted {
+            queue: queue.queue,
+            mode: match queue.mode {
+                WantedMode::Auto => None,
+                WantedMode::ZeroCopy => Some(XdpMode::ZeroCopy),
+                WantedMode::Native => Some(XdpMode::Native),
+                WantedMode::Generic => Some(XdpMode::Generic),
+            },
+            umem_bytes: u64::from(queue.receive_frames + queue.send_frames)
+                * u64::from(queue.frame_bytes),
+        };
+        let name = format!("{} queue {}", queue.interface, queue.queue);
+        let mut finding = host::af_xdp(facts.as_ref(), &wants, &means).finding(&name);
+        if queue.fallback == Fallback::Refuse && finding.grade == Grade::Warn {
+            finding.grade = Grade::Fail;
+        }
+        finding
+    };
+    wanted.iter().map(finding).collect()
 }
 
 /// Prints `findings` to `out`. Returns the exit status, as [`run`].
