@@ -279,8 +279,9 @@ fn a_group_that_this_host_has_joined_is_heard_here_too() {
     let Some(lab) = Lab::new("joined") else { return };
     let hosts = ["a", "b"].map(|host| lab.namespace(host));
     let [mut a, mut b] = [Host::new(&hosts[0], GENERIC), Host::new(&hosts[1], GENERIC)];
+    // A receiver of which the sender hears later than of the other could be left behind, unless it waits for both.
     let on = |host: &Namespace| {
-        format!("aeron:udp?endpoint=239.20.30.39:20121|interface={}|fc=min", host.address())
+        format!("aeron:udp?endpoint=239.20.30.39:20121|interface={}|fc=min,g:/2", host.address())
     };
     let mut everywhere = [b.subscribe(&on(&hosts[1])), a.subscribe(&on(&hosts[0]))];
     let mut from_a = a.publish(&on(&hosts[0]));
@@ -302,7 +303,7 @@ fn many_destinations_of_one_publication() {
         let (own, control) = (host.address(), control(peer));
         format!("aeron:udp?endpoint={own}:20122|control={control}:20121|control-mode=dynamic")
     };
-    let mut to_all = a.publish("aeron:udp?control=0.0.0.0:20121|control-mode=dynamic|fc=min");
+    let mut to_all = a.publish("aeron:udp?control=0.0.0.0:20121|control-mode=dynamic|fc=min,g:/2");
     let mut at_all =
         [b.subscribe(&subscribe(&hosts[1], "b")), c.subscribe(&subscribe(&hosts[2], "c"))];
     connect(&mut [&mut a, &mut b, &mut c], &to_all, &at_all);
