@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use lab::{Lab, Namespace};
 use postern::net::xdp::WantedMode;
-use postern::runtime::NetworkNamespace;
+use postern::runtime::{GuardedAllocator, HotZone, NetworkNamespace, hot_allocation_count};
 use postern::transport::xdp::{XdpStats, XdpView};
 use postern::transport::{
     AeronConfig, Client, Driver, DriverIdle, DriverMode, Inbound, Outbound, Publication,
@@ -21,6 +21,9 @@ use postern::transport::{
 use support::{Directory, Process, now, wait_for};
 
 const STREAM: i32 = 1001;
+
+#[global_allocator]
+static ALLOCATOR: GuardedAllocator = GuardedAllocator;
 
 /// How a host's driver reaches the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -561,16 +564,99 @@ fn a_driver_that_is_killed_leaves_the_interface_clean() {
     publisher.check_frames();
 }
 
+/// Messages that are answered before calls are counted, and while they are.
+const WARM_UP: usize = 500;
+const COUNTED: usize = 2_000;
+
+/// Answers messages, and says between which of them calls are to be counted.
+fn answer(client: &mut Client, from: &mut Subscription, to: &mut Publication) {
+    let mut some = |count: usize| {
+        let mut answered = 0;
+        while answered < count {
+            client.service(now()).expect("up");
+            let mut waiting = 0;
+            from.poll(1, &mut |_| waiting += 1).expect("open");
+            for _ in 0..waiting {
+                while support::offer(to, b"answer").is_err() {
+                    client.service(now()).expect("up");
+                }
+                answered += 1;
+            }
+        }
+    };
+    some(WARM_UP);
+    let zone = HotZone::enter("answer");
+    some(COUNTED);
+    drop(zone);
+    assert_eq!(hot_allocation_count(), 0, "nothing is allocated for a message");
+    support::say("done");
+    for _ in 0..1_000 {
+        client.service(now()).expect("up");
+    }
+}
+
+#[test]
+fn a_message_takes_no_call_to_receive_and_one_to_send() {
+    let Some(lab) = Lab::new("calls") else { return };
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        println_skipped("there is no strace");
+        return;
+    }
+    let hosts = ["a", "b"].map(|host| lab.namespace(host));
+    let at = |host: &Namespace| format!("aeron:udp?endpoint={}:20121", host.address());
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = hosts[1].command("strace");
+    command.args(["-f", "-e", "trace=network,ppoll,poll,epoll_wait"]).arg("-o").arg(log.path());
+    command.arg(std::env::current_exe().expect("this binary has a path"));
+    command.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
+    let mut child = Process::spawn(command, "answer", &[&at(&hosts[1]), &at(&hosts[0])]);
+    let mut a = Host::new(&hosts[0], GENERIC);
+    let mut answers = [a.subscribe(&at(&hosts[0]))];
+    let mut questions = a.publish(&at(&hosts[1]));
+    connect(&mut [&mut a], &questions, &answers);
+    for _ in 0..WARM_UP + COUNTED {
+        drive(&mut [&mut a], "room", || support::offer(&mut questions, b"question").is_ok());
+        drive(&mut [&mut a], "answer", || answers[0].poll(1, &mut |_| {}) == Ok(1));
+    }
+    assert_eq!(child.next_said(), "done");
+    let log = wait_for("the end of the log", || {
+        let log = std::fs::read_to_string(log.path()).expect("written");
+        log.contains("+++ exited").then_some(log)
+    });
+    // The thread that has nothing but kicks: zero bytes to a socket of AF_XDP.
+    let is_kick = |line: &&str| line.contains("sendto(") && line.contains("NULL, 0, MSG_DONTWAIT");
+    let thread = log.lines().find(is_kick).and_then(|line| line.split_whitespace().next());
+    let thread = thread.expect("it sent past the kernel");
+    let own: Vec<&str> = log.lines().filter(|line| line.starts_with(thread)).collect();
+    let last = own.iter().rposition(is_kick).expect("as above");
+    let kicks: Vec<usize> = (0..=last).filter(|place| is_kick(&own[*place])).collect();
+    let counted = &own[kicks[kicks.len() - COUNTED]..=last];
+    let others: Vec<&&str> = counted.iter().filter(|line| !is_kick(line)).collect();
+    // A neighbour that is confirmed is one datagram through the kernel.
+    assert!(others.len() <= 2, "{others:?}");
+}
+
+/// Says visibly what did not run.
+#[allow(clippy::print_stdout, reason = "whoever reads the test log must see what did not run")]
+fn println_skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
 /// The roles of child processes.
 #[test]
 fn child() {
     let Some(role) = support::role() else { return };
-    assert_eq!(role[0], "subscriber");
+    let is_answering = role[0] == "answer";
+    assert!(is_answering || role[0] == "subscriber", "{role:?}");
     let directory = Directory::new();
     let transport = xdp_driver::transport(&["veth1"], WantedMode::Generic);
     let config = AeronConfig { image_liveness_ms: 300, ..directory.calm() };
     let mut client = Client::start_over(&config, Some(transport)).expect("started");
     let mut subscription = client.add_subscription(&role[1], STREAM).expect("subscribed");
+    if is_answering {
+        let mut answers = client.add_publication(&role[2], STREAM).expect("published");
+        return answer(&mut client, &mut subscription, &mut answers);
+    }
     support::say("ready");
     let orphaned = support::orphaned();
     while !orphaned.load(std::sync::atomic::Ordering::Relaxed) {
