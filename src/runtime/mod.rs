@@ -33,7 +33,7 @@ pub use lanes::lanes_equal;
 pub use large::{ask_for_large_pages, table as large_table};
 pub use lifecycle::{Lifecycle, ThreadPulse, all_drained, all_quiet};
 pub use namespace::NetworkNamespace;
-pub use prefetch::{prefetch, prefetch_row};
+pub use prefetch::{prefetch, prefetch_address, prefetch_row};
 pub use supervisor::{
     Cause, EXIT_NOT_DRAINED, Ending, Signals, Supervisor, SupervisorConfig, THREAD_COUNT_MAX,
     ThreadState,

@@ -8,6 +8,12 @@ pub fn prefetch<T>(slice: &[T], index: usize) {
     ask(slice.as_ptr().wrapping_add(index));
 }
 
+/// As [`prefetch`], for what is at an address, whatever that is: nothing is read.
+#[inline]
+pub fn prefetch_address<T>(at: *const T) {
+    ask(at);
+}
+
 /// As [`prefetch`], for every cache line of an element that begins with one.
 #[inline]
 pub fn prefetch_row<T>(slice: &[T], index: usize) {

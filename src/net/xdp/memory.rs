@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::runtime::prefetch_address;
+
 /// Bytes of a huge page.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
@@ -203,6 +205,13 @@ impl<T: Plain> SharedArray<T> {
         let slot = unsafe { self.start.add(slot) };
         // SAFETY: aligned, within, any pattern is a value, and not written to, by this function's contract.
         unsafe { slot.read() }
+    }
+
+    /// Has a slot come into the cache.
+    #[inline]
+    pub(super) fn ask_for(&self, index: u32) {
+        let slot = usize::try_from(index).unwrap_or(0) & self.mask;
+        prefetch_address(self.start.as_ptr().wrapping_add(slot));
     }
 
     /// # Safety

@@ -167,9 +167,10 @@ impl<T: Plain> Consuming<T> {
         Some(value)
     }
 
-    /// The one that comes `ahead` places after the next, if it was seen already.
+    /// The one that comes `ahead` places after the next, if it was seen already. Those as far again behind it are asked for.
     #[inline]
     pub(super) fn peek(&self, ahead: u32) -> Option<T> {
+        self.parts.slots.ask_for(self.tail.wrapping_add(2 * ahead));
         if self.put.wrapping_sub(self.tail) <= ahead {
             return None;
         }

@@ -50,7 +50,7 @@ const SEND_BUDGET: u32 = 256;
 
 /// How far ahead a frame is asked for, and how many of its cache lines: headers and a short message.
 const AHEAD: u32 = 16;
-const LINES: usize = 3;
+const LINES: usize = 2;
 const LINE_BYTES: usize = 64;
 
 /// Calls of a flush for one that the kernel has more to do than it does in one.
