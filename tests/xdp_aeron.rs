@@ -360,6 +360,40 @@ fn what_does_not_fit_into_a_frame_goes_through_the_kernel() {
 }
 
 #[test]
+fn what_an_interface_takes_and_a_frame_does_not_goes_through_the_kernel() {
+    let Some(lab) = Lab::new("jumbo") else { return };
+    let hosts = ["a", "b"].map(|host| lab.namespace(host));
+    for host in &hosts {
+        host.ip(&["link", "set", "veth1", "mtu", "9000"]);
+    }
+    let large = |config| AeronConfig { mtu_bytes: 8_192, ..config };
+    let mut a = Host::with(&hosts[0], GENERIC, large);
+    let mut b = Host::with(&hosts[1], Over::Kernel, large);
+    let channel = format!("aeron:udp?endpoint={}:20121", hosts[1].address());
+    let mut at_b = [b.subscribe(&channel)];
+    let mut to_b = a.publish(&channel);
+    connect(&mut [&mut a, &mut b], &to_b, &at_b);
+    carry(&mut [&mut a, &mut b], &mut to_b, &mut at_b, 500);
+    let stats = a.view().stats();
+    assert!(stats.kernel_sent > 50 && stats.sent > 0, "{stats:?}");
+    a.check_frames();
+}
+
+#[test]
+fn a_driver_that_ended_has_no_queue_any_more_although_somebody_looks_on() {
+    let Some(lab) = Lab::new("ended") else { return };
+    let host = lab.namespace("a");
+    let ended = Host::new(&host, GENERIC);
+    let view = ended.view().clone();
+    assert!(has_program(&host));
+    drop(ended);
+    assert!(!has_program(&host));
+    assert_eq!(view.count_frames()[0].1.total(), 0);
+    // And another may have it.
+    Host::new(&host, GENERIC).check_frames();
+}
+
+#[test]
 fn what_cannot_be_bypassed_works_and_is_told() {
     let Some(lab) = Lab::of("fallback", &["a=b", "a=c"]) else { return };
     let hosts = ["a", "b", "c"].map(|host| lab.namespace(host));

@@ -39,12 +39,12 @@ fn only_whole_datagrams_that_are_subscribed_to_are_redirected() {
         let Some(program) = program(stamps) else { return };
         let verdict = |frame: &[u8]| program.verdict(frame).expect("the kernel runs it");
         assert_eq!(verdict(&frame(TO)), XDP_PASS, "nothing is subscribed to yet");
-        program.subscribe(TO).expect("room");
-        program.subscribe(TO).expect("again is the same as once");
+        program.subscribe(TO, 0).expect("room");
+        program.subscribe(TO, 0).expect("again is the same as once");
         // There is no ring: the redirect falls back to the kernel. That it was tried shows in the next test.
         assert_eq!(verdict(&frame(TO)), XDP_PASS);
-        program.unsubscribe(TO).expect("it is there");
-        let error = program.unsubscribe(TO).expect_err("it is gone");
+        program.unsubscribe(TO, 0).expect("it is there");
+        let error = program.unsubscribe(TO, 0).expect_err("it is gone");
         assert_eq!(error.cause().raw_os_error(), Some(libc::ENOENT), "{error}");
     }
 }
@@ -77,7 +77,7 @@ fn foreign() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn all_else_passes_to_the_kernel() {
     let Some(program) = program(true) else { return };
-    program.subscribe(TO).expect("room");
+    program.subscribe(TO, 0).expect("room");
     for (what, frame) in foreign() {
         assert_eq!(program.verdict(&frame).expect("the kernel runs it"), XDP_PASS, "{what}");
     }
@@ -90,10 +90,10 @@ fn there_is_room_for_so_many_subscriptions_and_one_more_is_refused() {
     let to = |port: u16| SocketAddrV4::new(GROUP, port);
     let most = u16::try_from(postern::net::xdp::FLOWS_MAX).expect("fits");
     for port in 1..=most {
-        program.subscribe(to(port)).expect("room");
+        program.subscribe(to(port), 0).expect("room");
     }
-    let error: XdpError = program.subscribe(to(most + 1)).expect_err("full");
+    let error: XdpError = program.subscribe(to(most + 1), 0).expect_err("full");
     assert!(error.to_string().contains("as many subscriptions"), "{error}");
-    program.unsubscribe(to(1)).expect("there");
-    program.subscribe(to(most + 1)).expect("room again");
+    program.unsubscribe(to(1), 0).expect("there");
+    program.subscribe(to(most + 1), 0).expect("room again");
 }

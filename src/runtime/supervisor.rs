@@ -35,7 +35,7 @@ const DRAINED_NS: u64 = 500_000_000;
 /// How long the supervisor waits for reports before it looks at signals and pulses.
 const TICK: Duration = Duration::from_millis(10);
 /// Each thread's stack: the hot path is shallow; what is locked into memory should be small.
-const STACK_BYTES: usize = 1 << 20;
+const STACK_BYTES: usize = 512 << 10;
 
 const _: () = assert!(memory::STACK_PREFAULT_BYTES * 2 <= STACK_BYTES);
 

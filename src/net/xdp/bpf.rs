@@ -224,11 +224,9 @@ impl Program {
     /// What the kernel says: most often that `CAP_BPF` is missing.
     pub fn load(interface: u32, stamps: bool, mode: AttachMode) -> Result<Program, XdpError> {
         let (hash, xskmap) = (MAP_TYPE_HASH, MAP_TYPE_XSKMAP);
-        let maps = || {
-            let flows = create_map(hash, 8, FLOWS_MAX, "postern_flows")?;
-            Ok((flows, create_map(xskmap, 4, QUEUES_MAX, "postern_rings")?))
-        };
-        let (flows, rings) = maps().map_err(|error| XdpError::new(Step::Maps, error))?;
+        let told = |error| XdpError::new(Step::Maps, error);
+        let flows = create_map(hash, 8, FLOWS_MAX, "postern_flows").map_err(told)?;
+        let rings = create_map(xskmap, 4, QUEUES_MAX, "postern_rings").map_err(told)?;
         let assemble = |stamping| filter(flows.as_raw_fd(), rings.as_raw_fd(), stamping);
         // A program that asks the interface can be attached in its driver only.
         let can_ask = stamps && mode == AttachMode::Native;
@@ -275,20 +273,20 @@ impl Program {
         self.link = None;
     }
 
-    /// From now on datagrams to `to` go to the ring of their queue. To subscribe twice is the same as once.
+    /// From now on datagrams to `to` that come in on `queue` go to its ring. To subscribe twice is the same as once.
     ///
     /// # Errors
     /// That there are [`FLOWS_MAX`] already (`E2BIG`), or what else the kernel says.
-    pub fn subscribe(&self, to: SocketAddrV4) -> Result<(), XdpError> {
-        update(&self.flows, &flow_key(to), &0).map_err(|e| XdpError::new(Step::Flow(to), e))
+    pub fn subscribe(&self, to: SocketAddrV4, queue: u32) -> Result<(), XdpError> {
+        update(&self.flows, &flow_key(to, queue), &0).map_err(|e| XdpError::new(Step::Flow(to), e))
     }
 
     /// From now on they pass to the kernel.
     ///
     /// # Errors
     /// That it is not subscribed to (`ENOENT`), or what else the kernel says.
-    pub fn unsubscribe(&self, to: SocketAddrV4) -> Result<(), XdpError> {
-        delete(&self.flows, &flow_key(to)).map_err(|e| XdpError::new(Step::Flow(to), e))
+    pub fn unsubscribe(&self, to: SocketAddrV4, queue: u32) -> Result<(), XdpError> {
+        delete(&self.flows, &flow_key(to, queue)).map_err(|e| XdpError::new(Step::Flow(to), e))
     }
 
     /// From now on what comes in on `queue` and is subscribed to goes to `socket`'s ring. The kernel forgets it when the

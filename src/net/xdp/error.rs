@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::net::xdp::mode::AttachMode;
+use crate::runtime::capabilities::{self, Capability};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,17 @@ pub enum Step {
 pub struct XdpError {
     step: Step,
     error: io::Error,
+    /// What the process lacks of what AF_XDP needs, where the kernel refused for want of a privilege.
+    missing: Vec<Capability>,
 }
 
 impl XdpError {
-    pub(super) const fn new(step: Step, error: io::Error) -> XdpError {
-        XdpError { step, error }
+    pub(super) fn new(step: Step, error: io::Error) -> XdpError {
+        // Which one a call wants is not always the one its name suggests, so all that are missing are told.
+        let is_refused = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
+        let mut missing = if is_refused { Capability::missing() } else { Vec::new() };
+        missing.retain(|one| *one != Capability::IpcLock);
+        XdpError { step, error, missing }
     }
 
     /// What was being done.
@@ -57,14 +64,9 @@ impl XdpError {
     fn advice(&self) -> Option<&'static str> {
         let code = self.error.raw_os_error()?;
         Some(match (self.step, code) {
-            (Step::Socket, libc::EPERM) => "CAP_NET_RAW is missing",
             (Step::Socket, libc::EAFNOSUPPORT) => "the kernel has no AF_XDP (CONFIG_XDP_SOCKETS)",
             (Step::Umem, libc::ENOBUFS) => {
                 "more than RLIMIT_MEMLOCK allows: raise LimitMEMLOCK or give CAP_IPC_LOCK"
-            }
-            (Step::Maps | Step::Program, libc::EPERM) => "CAP_BPF is missing",
-            (Step::Attach(_) | Step::Program, libc::EACCES) | (Step::Attach(_), libc::EPERM) => {
-                "CAP_NET_ADMIN is missing"
             }
             (Step::Attach(_), libc::EBUSY | libc::EEXIST) => {
                 "another program is attached: `ip link show` names it"
@@ -98,6 +100,10 @@ impl fmt::Display for XdpError {
             Step::Flow(to) => write!(f, "the subscription to {to} cannot be changed"),
             Step::Ring(queue) => write!(f, "queue {queue} cannot be directed to its ring"),
         }?;
+        if !self.missing.is_empty() {
+            let names = capabilities::names(&self.missing);
+            return write!(f, ": missing: {names} ({})", self.error);
+        }
         match self.advice() {
             Some(advice) => write!(f, ": {advice} ({})", self.error),
             None => write!(f, ": {}", self.error),
@@ -118,8 +124,14 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do() {
         let text = |step, code| XdpError::new(step, io::Error::from_raw_os_error(code)).to_string();
-        let socket = text(Step::Socket, libc::EPERM);
-        assert!(socket.starts_with("no AF_XDP socket: CAP_NET_RAW is missing ("), "{socket}");
+        let lacking = XdpError {
+            step: Step::Socket,
+            error: io::Error::from_raw_os_error(libc::EPERM),
+            missing: vec![Capability::NetAdmin, Capability::NetRaw],
+        };
+        let lacking = lacking.to_string();
+        let begins = "no AF_XDP socket: missing: CAP_NET_ADMIN";
+        assert!(lacking.starts_with(begins) && lacking.contains("CAP_NET_RAW"), "{lacking}");
         let umem = text(Step::Umem, libc::ENOBUFS);
         assert!(umem.contains("CAP_IPC_LOCK"), "{umem}");
         let bind = text(Step::Bind(3), libc::EINVAL);

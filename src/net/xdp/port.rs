@@ -136,7 +136,7 @@ impl Port {
     /// # Errors
     /// That the interface has [`FLOWS_MAX`](super::FLOWS_MAX) subscriptions, or what else the kernel says.
     pub fn subscribe(&mut self, to: SocketAddrV4) -> Result<(), XdpError> {
-        self.program.subscribe(to)?;
+        self.program.subscribe(to, self.config.queue)?;
         self.flows.insert(to);
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Port {
     /// That they are not subscribed to, or what else the kernel says.
     pub fn unsubscribe(&mut self, to: SocketAddrV4) -> Result<(), XdpError> {
         self.flows.remove(&to);
-        self.program.unsubscribe(to)
+        self.program.unsubscribe(to, self.config.queue)
     }
 
     /// What is subscribed to through this port.

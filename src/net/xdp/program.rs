@@ -41,11 +41,12 @@ pub(super) enum Stamping {
     Interface(i32),
 }
 
-/// The key of a subscription: destination address and port as they lie in a packet, in eight bytes.
-pub(super) fn flow_key(to: SocketAddrV4) -> u64 {
-    let [a, b, c, d] = Ipv4Addr::octets(to.ip());
-    let [high, low] = to.port().to_be_bytes();
-    u64::from_ne_bytes([a, b, c, d, high, low, 0, 0])
+/// The key of a subscription: destination address and port as they lie in a packet, and the queue, in eight bytes. What comes in on
+/// another queue is not subscribed to there, and passes.
+pub(super) fn flow_key(to: SocketAddrV4, queue: u32) -> u64 {
+    let address = u64::from(u32::from_ne_bytes(Ipv4Addr::octets(to.ip())));
+    let port = u64::from(u16::from_ne_bytes(to.port().to_be_bytes()));
+    address | (port << 32) | (u64::from(queue) << 48)
 }
 
 /// A place in the program that is jumped to.
@@ -219,6 +220,9 @@ pub(super) fn filter(flows: i32, rings: i32, stamping: Stamping) -> Vec<Instruct
     a.load_2(0, 2, 36); // destination port
     a.shift_left(0, 32);
     a.or(5, 0);
+    a.load_4(0, 6, 16); // rx_queue_index
+    a.shift_left(0, 48);
+    a.or(5, 0);
     a.store_8(STACK, -8, 5);
     a.copy(2, STACK);
     a.add_to(2, -8);
@@ -289,7 +293,8 @@ mod tests {
         let to = SocketAddrV4::new(Ipv4Addr::new(239, 1, 2, 3), 0x1234);
         let address = u64::from(u32::from_ne_bytes([239, 1, 2, 3]));
         let port = u64::from(u16::from_ne_bytes([0x12, 0x34]));
-        assert_eq!(flow_key(to), address | (port << 32));
+        assert_eq!(flow_key(to, 0), address | (port << 32));
+        assert_eq!(flow_key(to, 255), address | (port << 32) | (255 << 48));
     }
 
     #[test]

@@ -476,6 +476,16 @@ unsafe fn poll_lane(
 #[inline]
 unsafe fn deliver(transport: *mut Transport, parcel: &Parcel, handling: Handling) {
     let Some(on_received) = handling.on_received else { return };
+    // SAFETY: by this function's contract.
+    let Transport { fd, recv_fd, connected_address, .. } = unsafe { *transport };
+    if fd == recv_fd && !connected_address.is_null() {
+        // Its kernel socket is connected, and would take nothing from anybody else.
+        // SAFETY: a socket address of the driver's, for as long as the transport.
+        let peer = unsafe { ipv4(connected_address) };
+        if peer.is_some_and(|peer| peer != parcel.source) {
+            return;
+        }
+    }
     let mut address = Address::default();
     let from = libc::sockaddr_in {
         sin_family: u16::try_from(libc::AF_INET).unwrap_or(0),

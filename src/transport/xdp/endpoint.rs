@@ -9,7 +9,7 @@ use crate::net::xdp::Path;
 use crate::net::xdp::kernel::{self, Destination, RouteKind, SocketFlag};
 use crate::transport::xdp::Shared;
 use crate::transport::xdp::counts::Count;
-use crate::transport::xdp::lane::{EndpointId, Lane, Sent, Side};
+use crate::transport::xdp::lane::{EndpointId, Sent, Side};
 
 /// Destinations a transport keeps the way to. Those beyond take the place of those not used for longest.
 const WAYS_MAX: usize = 64;
@@ -151,7 +151,10 @@ impl Endpoint {
     ) -> Option<Sent> {
         let way = self.way(to);
         let counts = &self.shared.counts[self.asked.side.index()];
-        let fits = |way: &Ready| payloads.clone().all(|payload| Lane::fits(payload.len(), way.mtu));
+        let fits = |way: &Ready| {
+            let lane = &self.shared.lanes[way.lane];
+            payloads.clone().all(|payload| lane.fits(payload.len(), way.mtu))
+        };
         let Some(Ready { lane, path, .. }) = way.filter(fits) else {
             counts.add(Count::KernelSent, u64::try_from(payloads.count()).unwrap_or(0));
             return None;

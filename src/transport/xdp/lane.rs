@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 #[allow(
     clippy::disallowed_types,
     reason = "two threads of a driver share one queue of an interface"
@@ -49,6 +50,9 @@ pub(super) const SHARERS_MAX: usize = 4;
 /// Frames that are taken at a time.
 pub(super) const BATCH: usize = 64;
 
+/// What stands before an IP packet in a frame.
+const ETHERNET_BYTES: u32 = 14;
+
 /// IPv4 and UDP headers.
 const HEADERS_BYTES: usize = 28;
 
@@ -77,6 +81,8 @@ struct Flow {
     side: Side,
     endpoints: [EndpointId; SHARERS_MAX],
     sharers: usize,
+    /// More want it than can share it here, so it is the kernel's, whose sockets hand it to each.
+    is_kernels: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +95,8 @@ struct Inner {
     inboxes: [VecDeque<Parcel>; 2],
     /// Sent frames of which the kernel has not been told yet.
     needs_kick: bool,
+    /// The socket once more, to be kicked without the lock. It goes with the port.
+    kicked: Option<Arc<OwnedFd>>,
 }
 
 /// What an interface is known by.
@@ -110,8 +118,8 @@ pub(super) struct Lane {
     interface: XdpInterface,
     #[allow(clippy::disallowed_types, reason = "as the import says")]
     inner: Mutex<Inner>,
-    /// The socket once more, to be kicked without the lock.
-    socket: Option<OwnedFd>,
+    /// The largest IP packet a frame has room for, in bytes.
+    packet_bytes_max: u32,
 }
 
 /// What became of datagrams to be sent.
@@ -124,12 +132,15 @@ pub(super) struct Sent {
 impl Lane {
     pub(super) fn new(interface: XdpInterface, mut port: Port) -> io::Result<Lane> {
         let frames = usize::try_from(port.config().receive_frames).unwrap_or(0);
-        let socket = port.socket().map(|socket| socket.as_fd().try_clone_to_owned()).transpose()?;
+        let kicked = port.socket().map(|socket| socket.as_fd().try_clone_to_owned()).transpose()?;
+        let kicked = kicked.map(Arc::new);
+        let packet_bytes_max = port.config().frame_bytes.saturating_sub(ETHERNET_BYTES);
         let inboxes = Side::BOTH.map(|_| VecDeque::with_capacity(frames));
-        let inner = Inner { port: Some(port), flows: Vec::new(), inboxes, needs_kick: false };
+        let inner =
+            Inner { port: Some(port), flows: Vec::new(), inboxes, needs_kick: false, kicked };
         #[allow(clippy::disallowed_types, reason = "as the import says")]
         let inner = Mutex::new(inner);
-        Ok(Lane { interface, inner, socket })
+        Ok(Lane { interface, inner, packet_bytes_max })
     }
 
     pub(super) const fn interface(&self) -> &XdpInterface {
@@ -146,7 +157,8 @@ impl Lane {
     /// Datagrams to `to` are `endpoint`'s from now on, too.
     ///
     /// # Errors
-    /// Why they cannot be: they are the other half's, or there are too many.
+    /// Why they cannot be: they are the other half's, or there are too many. From then on they are the kernel's for all, whose
+    /// sockets hand them to each.
     pub(super) fn join(
         &self,
         to: SocketAddrV4,
@@ -156,9 +168,16 @@ impl Lane {
         let mut inner = self.lock();
         match inner.flows.binary_search_by_key(&to, |flow| flow.to) {
             Ok(at) => {
-                let flow = &mut inner.flows[at];
+                let Inner { port, flows, .. } = &mut *inner;
+                let flow = &mut flows[at];
                 if flow.side != side || flow.sharers == SHARERS_MAX {
-                    return Err(format!("{to} has too many receivers on this host"));
+                    if !std::mem::replace(&mut flow.is_kernels, true) {
+                        // If the kernel does not take it back, the ring goes on for those it had.
+                        let _ = port.as_mut().map(|port| port.unsubscribe(to));
+                    }
+                    return Err(format!(
+                        "{to} has more than {SHARERS_MAX} receivers of one kind on this host"
+                    ));
                 }
                 flow.endpoints[flow.sharers] = endpoint;
                 flow.sharers += 1;
@@ -168,7 +187,7 @@ impl Lane {
                 port.subscribe(to).map_err(|error: XdpError| error.to_string())?;
                 let mut endpoints = [0; SHARERS_MAX];
                 endpoints[0] = endpoint;
-                inner.flows.insert(at, Flow { to, side, endpoints, sharers: 1 });
+                inner.flows.insert(at, Flow { to, side, endpoints, sharers: 1, is_kernels: false });
             }
         }
         Ok(())
@@ -183,7 +202,7 @@ impl Lane {
                 let (kept, sharers) = without(&flow.endpoints[..flow.sharers], endpoint);
                 (flow.endpoints, flow.sharers) = (kept, sharers);
             }
-            if flow.sharers == 0 {
+            if flow.sharers == 0 && !flow.is_kernels {
                 // If the kernel does not take it back, its datagrams are refused here.
                 let _ = port.as_mut().map(|port| port.unsubscribe(flow.to));
             }
@@ -193,7 +212,14 @@ impl Lane {
         for _ in 0..inbox.len() {
             let Some(mut parcel) = inbox.pop_front() else { break };
             (parcel.endpoints, parcel.sharers) = without(parcel.endpoints(), endpoint);
-            inbox.push_back(parcel);
+            if parcel.sharers > 0 {
+                inbox.push_back(parcel);
+            } else if let Some(socket) = port.as_mut().and_then(Port::socket) {
+                socket.release(parcel.frame);
+            }
+        }
+        if let Some(socket) = port.as_mut().and_then(Port::socket) {
+            socket.publish();
         }
     }
 
@@ -210,9 +236,8 @@ impl Lane {
             return;
         }
         let is_waiting = inner.socket().is_some_and(|socket| socket.publish_sends());
-        drop(inner);
         if is_waiting {
-            self.kick(counts);
+            self.kick(inner, counts);
         }
     }
 
@@ -249,24 +274,25 @@ impl Lane {
         }
         let needs_kick = socket.publish_sends();
         inner.needs_kick = false;
-        drop(inner);
         if needs_kick {
-            self.kick(counts);
+            self.kick(inner, counts);
         }
         sent
     }
 
-    /// Whether a datagram with so much payload fits into a frame.
+    /// Whether a datagram with so much payload fits into a packet of a way with that MTU, and into a frame.
     #[inline]
-    pub(super) fn fits(payload: usize, mtu: u32) -> bool {
-        let mtu = usize::try_from(mtu).unwrap_or(0);
+    pub(super) fn fits(&self, payload: usize, mtu: u32) -> bool {
+        let mtu = usize::try_from(mtu.min(self.packet_bytes_max)).unwrap_or(0);
         payload.checked_add(HEADERS_BYTES).is_some_and(|bytes| bytes <= mtu)
     }
 
     /// Kicks, and remembers to do so again where not all was sent.
     #[inline]
-    fn kick(&self, counts: &SideCounts) {
-        let Some(socket) = &self.socket else { return };
+    #[allow(clippy::disallowed_types, reason = "as the import says")]
+    fn kick(&self, inner: MutexGuard<'_, Inner>, counts: &SideCounts) {
+        let Some(socket) = inner.kicked.clone() else { return };
+        drop(inner);
         if kick(socket.as_fd()).is_err() {
             counts.add(Count::KickErrors, 1);
         }
@@ -277,7 +303,7 @@ impl Lane {
     /// Gives the interface up: its traffic is the kernel's from now on.
     pub(super) fn close(&self) {
         let mut inner = self.lock();
-        inner.port = None;
+        (inner.port, inner.kicked) = (None, None);
         inner.flows.clear();
         for inbox in &mut inner.inboxes {
             inbox.clear();
