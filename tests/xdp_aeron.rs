@@ -359,6 +359,96 @@ fn what_does_not_fit_into_a_frame_goes_through_the_kernel() {
     b.check_frames();
 }
 
+/// Where a publication's driver sends from, as it told.
+fn sender_of(host: &Host) -> String {
+    let told = host.view().take_told();
+    let line = told.iter().rev().find_map(|told| told.line.strip_prefix("Aeron sender at "));
+    line.and_then(|line| line.split(' ').next()).expect("it has a sender").to_owned()
+}
+
+/// Datagrams of no Aeron from another port of a host.
+fn datagrams(from: &Namespace, to: &str, count: usize) {
+    from.enter(|| {
+        let socket = std::net::UdpSocket::bind((from.address(), 0)).expect("a port");
+        for _ in 0..count {
+            socket.send_to(&[0; 64], to).expect("sent");
+        }
+    });
+}
+
+#[test]
+fn a_connected_transport_takes_nothing_from_anybody_else() {
+    let Some(lab) = Lab::new("others") else { return };
+    let hosts = ["a", "b"].map(|host| lab.namespace(host));
+    let [mut a, mut b] = [Host::new(&hosts[0], GENERIC), Host::new(&hosts[1], Over::Kernel)];
+    let channel = format!("aeron:udp?endpoint={}:20121", hosts[1].address());
+    let mut at_b = [b.subscribe(&channel)];
+    let mut to_b = a.publish(&channel);
+    connect(&mut [&mut a, &mut b], &to_b, &at_b);
+    datagrams(&hosts[1], &sender_of(&a), 500);
+    let view = a.view().clone();
+    drive(&mut [&mut a, &mut b], "the others' datagrams", || view.stats().refused >= 500);
+    carry(&mut [&mut a, &mut b], &mut to_b, &mut at_b, 300);
+    a.check_frames();
+}
+
+#[test]
+fn what_was_on_its_way_to_a_transport_that_goes_is_given_back() {
+    for mode in [DriverMode::Invoker, DriverMode::Dedicated] {
+        let Some(lab) = Lab::new("going") else { return };
+        let hosts = ["a", "b"].map(|host| lab.namespace(host));
+        let hasty =
+            |config| AeronConfig { mode, idle: DriverIdle::Yield, image_liveness_ms: 50, ..config };
+        let mut a = Host::with(&hosts[0], GENERIC, hasty);
+        let soon = |config| AeronConfig { image_liveness_ms: 50, ..config };
+        let mut b = Host::with(&hosts[1], Over::Kernel, soon);
+        let channel = format!("aeron:udp?endpoint={}:20121", hosts[1].address());
+        let at_b = [b.subscribe(&channel)];
+        // The driver's other half goes on, and finds what is for the one that has nothing any more.
+        let own = a.subscribe(&format!("aeron:udp?endpoint={}:20121", hosts[0].address()));
+        for _ in 0..5 {
+            let to_b = a.publish(&channel);
+            connect(&mut [&mut a, &mut b], &to_b, &at_b);
+            let sender = sender_of(&a);
+            drop(to_b);
+            let view = a.view().clone();
+            drive(&mut [&mut a, &mut b], "its end", || {
+                datagrams(&hosts[1], &sender, 40);
+                // Nobody is connected, or the program is not told of it any more: the count stands still.
+                let before = view.stats().refused;
+                datagrams(&hosts[1], &sender, 40);
+                !at_b[0].is_connected() && view.stats().refused == before
+            });
+        }
+        drop(own);
+        drive(&mut [&mut a, &mut b], "the last frames", || true);
+        if mode == DriverMode::Invoker {
+            a.check_frames();
+        }
+        let view = a.view().clone();
+        let received =
+            || view.count_frames().iter().map(|(_, frames)| frames.received).sum::<usize>();
+        drive(&mut [&mut a, &mut b], "every frame", || received() == 0);
+    }
+}
+
+#[test]
+fn more_receivers_of_a_group_than_can_share_it_are_all_heard() {
+    let Some(lab) = Lab::new("many") else { return };
+    let hosts = ["a", "b"].map(|host| lab.namespace(host));
+    let [mut a, mut b] = [Host::new(&hosts[0], Over::Kernel), Host::new(&hosts[1], GENERIC)];
+    let on = |host: &Namespace, more: &str| {
+        let interface = host.address();
+        format!("aeron:udp?endpoint=239.20.30.39:20121|interface={interface}{more}")
+    };
+    let tagged = |number: u32| on(&hosts[1], &format!("|tags={},{}", 100 + number, 200 + number));
+    let mut at_b: Vec<Subscription> = (0..6).map(|number| b.subscribe(&tagged(number))).collect();
+    let mut to_b = a.publish(&on(&hosts[0], "|fc=min,g:/6"));
+    connect(&mut [&mut a, &mut b], &to_b, &at_b);
+    carry(&mut [&mut a, &mut b], &mut to_b, &mut at_b, 300);
+    b.check_frames();
+}
+
 #[test]
 fn what_an_interface_takes_and_a_frame_does_not_goes_through_the_kernel() {
     let Some(lab) = Lab::new("jumbo") else { return };

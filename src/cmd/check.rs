@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cmd::output::heard;
-use crate::config::{AfXdp, Fallback};
-use crate::host::{self, AfXdpMeans, AfXdpWanted, Finding, Grade, Wants, XdpMode};
+use crate::config::{AfXdp, Config, Fallback};
+use crate::host::{self, AfXdpMeans, AfXdpVerdict, AfXdpWanted, Finding, Grade, Wants, XdpMode};
 use crate::net::interface::{InterfaceError, InterfaceFacts};
 use crate::net::xdp::WantedMode;
+use crate::topology;
 
 /// Checks whether this machine is fit for the configured layout, and interfaces for AF_XDP: a line for each finding, with the remedy.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,7 +79,7 @@ pub fn interfaces(names: &[String], wants: &Wants) -> Result<Vec<Finding>, Inter
 
 /// Whether the queues that the configuration asks for can be had, and if not, why: a warning where the kernel's sockets do instead,
 /// a failure where the gateway would not start.
-pub fn queues(wanted: &[AfXdp]) -> Vec<Finding> {
+pub fn queues(config: &Config) -> Vec<Finding> {
     let means = AfXdpMeans::of_this_thread(Path::new("/"));
     let finding = |queue: &AfXdp| {
         let facts = InterfaceFacts::gather(&queue.interface, Path::new("/"));
@@ -94,13 +95,20 @@ pub fn queues(wanted: &[AfXdp]) -> Vec<Finding> {
                 * u64::from(queue.frame_bytes),
         };
         let name = format!("{} queue {}", queue.interface, queue.queue);
-        let mut finding = host::af_xdp(facts.as_ref(), &wants, &means).finding(&name);
+        let mut verdict = host::af_xdp(facts.as_ref(), &wants, &means);
+        // What the machine allows may still be of no use.
+        if let (AfXdpVerdict::Obtainable(_), Some(why)) =
+            (&verdict, topology::objection(config, queue))
+        {
+            verdict = AfXdpVerdict::Refused(vec![(why, "change the configuration".to_owned())]);
+        }
+        let mut finding = verdict.finding(&name);
         if queue.fallback == Fallback::Refuse && finding.grade == Grade::Warn {
             finding.grade = Grade::Fail;
         }
         finding
     };
-    wanted.iter().map(finding).collect()
+    config.af_xdp.iter().map(finding).collect()
 }
 
 /// Prints `findings` to `out`. Returns the exit status, as [`run`].

@@ -64,7 +64,7 @@ pub fn check_configured(args: &check::CheckArgs) -> ExitCode {
         }
     };
     let mut findings = host::check(Path::new("/"), &wants);
-    findings.extend(check::queues(&config.af_xdp));
+    findings.extend(check::queues(&config));
     findings.extend(of_interfaces);
     match check::report(&findings, args.output, &mut std::io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),

@@ -138,7 +138,8 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
     // A media driver with threads of its own lives to the end of the process, on the thread that made it.
     let _driver = gateway.driver.take();
     let outcome = gateway.outcome.clone();
-    let bypass = gateway.bypass.clone();
+    let drops = registry.counter("transport_xdp_drop_count");
+    let bypass = gateway.bypass.clone().map(|view| (view, drops));
     let control = start_control(gateway, &registry, &supervisor, clock)?;
     tell_capabilities(&dropped);
     let mut next_anchor = clock.now();
@@ -150,7 +151,10 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
         if let Some(log) = &mut log {
             log.write_when_due(clock.now());
         }
-        tell_bypass(bypass.as_ref());
+        if let Some((view, drops)) = &bypass {
+            drops.set(view.drops());
+            tell_bypass(view);
+        }
     });
     if let Some(log) = log {
         log.finish(clock.now());
@@ -177,8 +181,8 @@ fn daemon(config: &Config) -> Result<u8, Failure> {
 }
 
 /// Says how each of Aeron's transports goes, since some may have been opened.
-fn tell_bypass(bypass: Option<&XdpView>) {
-    for Told { line, is_fallback } in bypass.map(XdpView::take_told).unwrap_or_default() {
+fn tell_bypass(view: &XdpView) {
+    for Told { line, is_fallback } in view.take_told() {
         if is_fallback {
             tracing::warn!("{line}");
         } else {

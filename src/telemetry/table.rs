@@ -286,6 +286,10 @@ pub const COUNTERS: &[CounterRow] = &[
     row("transport_source_down_count", "Publishers that went."),
     row("transport_source_up_count", "Publishers that came."),
     row(
+        "transport_xdp_drop_count",
+        "Packets lost for want of room in Aeron's rings, or of frames.",
+    ),
+    row(
         "transport_xdp_fallback_count",
         "Transports of Aeron's that stayed with the kernel's sockets.",
     ),

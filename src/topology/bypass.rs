@@ -162,6 +162,12 @@ fn channels_of(
     }
 }
 
+/// Why nobody would use the queue, or it could not be used, however much the machine allows; `None` where nothing speaks against it.
+pub fn objection(config: &Config, wanted: &AfXdp) -> Option<String> {
+    let all = interfaces().ok()?;
+    look(wanted, &all).and_then(|interface| channels_of(config, wanted, interface)).err()
+}
+
 /// The interfaces of this host with these addresses, in their order, by name.
 ///
 /// # Errors

@@ -56,7 +56,7 @@ use crate::transport::{AeronConfig, Client, Driver, Publication, Subscription, T
 use crate::types::{ClOrdId, InstrumentId};
 
 pub use aeron::{AeronAgent, Guests};
-pub use bypass::{QueueFallback, aeron_over, interfaces_with, look as look_at_queue};
+pub use bypass::{QueueFallback, aeron_over, interfaces_with, objection};
 
 /// Where the outcome of a run is found once its agents have closed.
 #[derive(Clone, Debug, Default)]

@@ -450,7 +450,10 @@ impl PacketSource for XdpSource {
             bad_checksums: frames.bad_checksum,
             unsubscribed: frames.unsubscribed,
             binds: self.queues.iter().map(|queue| queue.binds).sum(),
-            lost: self.queues.iter().map(|queue| u64::from(queue.state == State::Lost)).sum(),
+            lost: match self.link.is_up() {
+                true => self.queues.iter().map(|q| u64::from(q.state == State::Lost)).sum(),
+                false => u64::try_from(self.queues.len()).unwrap_or(u64::MAX),
+            },
         }
     }
 }

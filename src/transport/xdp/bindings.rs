@@ -457,8 +457,9 @@ unsafe fn poll_lane(
         }
         for transport in sharers.into_iter().flatten() {
             // SAFETY: a transport that is polled, and a frame that is ours until it is given back.
-            unsafe { deliver(transport.as_ptr(), parcel, handling) };
-            work += 1;
+            let is_taken = unsafe { deliver(transport.as_ptr(), parcel, handling) };
+            counts.add(Count::Refused, u64::from(!is_taken));
+            work += c_int::from(is_taken);
         }
     }
     if !batch.is_empty() {
@@ -469,21 +470,21 @@ unsafe fn poll_lane(
     work
 }
 
-/// Hands a datagram to the driver.
+/// Hands a datagram to the driver. `false`: it is from somebody of whom the transport's kernel socket would take nothing either.
 ///
 /// # Safety
 /// `transport` is one of the calling half's, and `handling` what the driver gave to its poll.
 #[inline]
-unsafe fn deliver(transport: *mut Transport, parcel: &Parcel, handling: Handling) {
-    let Some(on_received) = handling.on_received else { return };
+unsafe fn deliver(transport: *mut Transport, parcel: &Parcel, handling: Handling) -> bool {
+    let Some(on_received) = handling.on_received else { return false };
     // SAFETY: by this function's contract.
     let Transport { fd, recv_fd, connected_address, .. } = unsafe { *transport };
     if fd == recv_fd && !connected_address.is_null() {
-        // Its kernel socket is connected, and would take nothing from anybody else.
+        // Its kernel socket is connected.
         // SAFETY: a socket address of the driver's, for as long as the transport.
         let peer = unsafe { ipv4(connected_address) };
         if peer.is_some_and(|peer| peer != parcel.source) {
-            return;
+            return false;
         }
     }
     let mut address = Address::default();
@@ -515,6 +516,7 @@ unsafe fn deliver(transport: *mut Transport, parcel: &Parcel, handling: Handling
     }
     // SAFETY: the driver's own count, its poll's.
     unsafe { *handling.bytes += i64::try_from(parcel.payload.len()).unwrap_or(0) };
+    true
 }
 
 /// Reads the kernel's sockets of transports that are bypassed, where the kernel has something for them.

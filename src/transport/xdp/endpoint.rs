@@ -14,9 +14,6 @@ use crate::transport::xdp::lane::{EndpointId, Sent, Side};
 /// Destinations a transport keeps the way to. Those beyond take the place of those not used for longest.
 const WAYS_MAX: usize = 64;
 
-/// Routers that unicast may pass, as the kernel has it unless told otherwise (`ip_default_ttl`).
-const UNICAST_TTL: u8 = 64;
-
 /// What the driver asks of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -216,7 +213,7 @@ fn ready(
     let lane = shared.lanes.iter().position(|l| l.interface().index == resolved.interface)?;
     let own = asked.source;
     let source = if own.ip().is_unspecified() { resolved.source } else { *own.ip() };
-    let ttl = if to.ip().is_multicast() { asked.multicast_ttl.max(1) } else { UNICAST_TTL };
+    let ttl = if to.ip().is_multicast() { asked.multicast_ttl.max(1) } else { shared.unicast_ttl };
     let path = Path {
         source_mac: shared.lanes[lane].interface().mac,
         destination_mac: resolved.mac,

@@ -45,6 +45,8 @@ pub struct XdpTransport {
 struct Shared {
     lanes: Vec<Lane>,
     watcher: Arc<Watcher>,
+    /// Routers that unicast may pass.
+    unicast_ttl: u8,
     counts: [SideCounts; 2],
     #[allow(clippy::disallowed_types, reason = "as the import says")]
     told: Mutex<Vec<Told>>,
@@ -77,6 +79,7 @@ impl XdpTransport {
         let shared = Shared {
             lanes: lanes.collect::<io::Result<_>>()?,
             watcher,
+            unicast_ttl: unicast_ttl(),
             counts: <[SideCounts; 2]>::default(),
             told: Default::default(),
             fallbacks: AtomicU64::new(0),
@@ -88,6 +91,12 @@ impl XdpTransport {
     pub fn view(&self) -> XdpView {
         XdpView(Arc::clone(&self.shared))
     }
+}
+
+/// As the kernel has it in the calling thread's network namespace: 64 unless somebody has set another (ip(7), `ip_default_ttl`).
+fn unicast_ttl() -> u8 {
+    let told = std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").ok();
+    told.and_then(|text| text.trim().parse().ok()).unwrap_or(64)
 }
 
 impl XdpView {
@@ -104,6 +113,15 @@ impl XdpView {
     /// What was told since this was last asked: a line for each transport, how it goes and why.
     pub fn take_told(&self) -> Vec<Told> {
         std::mem::take(&mut self.0.told())
+    }
+
+    /// Packets that were lost for want of room in a ring or of frames. A system call for each interface.
+    pub fn drops(&self) -> u64 {
+        let of = |lane: &Lane| {
+            let told = lane.statistics();
+            told.receive_dropped.saturating_add(told.receive_ring_full)
+        };
+        self.0.lanes.iter().map(of).fold(0, u64::saturating_add)
     }
 
     /// What the kernel counted, by interface. A system call each.
