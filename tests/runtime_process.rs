@@ -136,6 +136,7 @@ fn thread(name: &str, core: Option<usize>, agent: Speaker) -> ThreadSpec {
         name: name.to_owned(),
         core,
         idle: Idle::Yield,
+        stack_bytes: postern::runtime::STACK_BYTES,
         build: Box::new(move |_| Ok(vec![AgentSlot::new(agent)])),
     }
 }

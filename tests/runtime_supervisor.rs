@@ -143,6 +143,7 @@ impl Stage {
             name: name.to_owned(),
             core: None,
             idle: "park:50us".parse().expect("a strategy"),
+            stack_bytes: postern::runtime::STACK_BYTES,
             build: Box::new(move |_clock| Ok(scripts.into_iter().map(actor).collect())),
         }
     }

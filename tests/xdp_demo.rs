@@ -117,6 +117,22 @@ fn a_run_across_three_hosts_balances_and_leaves_nothing() {
 }
 
 #[test]
+fn a_run_past_the_kernel_balances_and_leaves_the_interfaces_clean() {
+    let Some(lab) = Lab::of("bypass", &LINKS) else { return };
+    let place = Place::new();
+    let arguments = ["--orders", "500", "--rate", "1000", "--transport", "af_xdp"];
+    let child = place.on(&lab, &arguments).spawn().expect("the binary");
+    let id = child.id();
+    let report = balanced(&child.wait_with_output().expect("it ends"), 500);
+    assert_eq!(report["transport"], "af_xdp");
+    for host in ["strategy", "gateway", "venue"] {
+        let told = lab.namespace(host).ip(&["link", "show"]);
+        assert!(!told.contains("xdp"), "{host}: {told}");
+    }
+    place.assert_clean(id);
+}
+
+#[test]
 fn a_market_by_two_bad_lines_balances_across_hosts() {
     let Some(lab) = Lab::of("lines", &LINKS) else { return };
     let place = Place::new();

@@ -39,4 +39,4 @@ pub use supervisor::{
     ThreadState,
 };
 pub use tasks::{Misplaced, PlacementFault, TaskInfo, misplaced, own_tasks, tasks_under};
-pub use thread::{BuildAgents, StartError, THREAD_NAME_BYTES_MAX, ThreadSpec};
+pub use thread::{BuildAgents, STACK_BYTES, StartError, THREAD_NAME_BYTES_MAX, ThreadSpec};

@@ -34,11 +34,6 @@ const QUIET_NS: u64 = 2_000_000;
 const DRAINED_NS: u64 = 500_000_000;
 /// How long the supervisor waits for reports before it looks at signals and pulses.
 const TICK: Duration = Duration::from_millis(10);
-/// Each thread's stack: the hot path is shallow; what is locked into memory should be small.
-const STACK_BYTES: usize = 512 << 10;
-
-const _: () = assert!(memory::STACK_PREFAULT_BYTES * 2 <= STACK_BYTES);
-
 /// How the supervisor behaves.
 #[derive(Clone, Debug)]
 pub struct SupervisorConfig {
@@ -303,7 +298,7 @@ impl Supervisor {
             stall_ns: self.config.stall_ns,
             stack_prefault_bytes: memory::STACK_PREFAULT_BYTES,
         };
-        let builder = std::thread::Builder::new().name(name.clone()).stack_size(STACK_BYTES);
+        let builder = std::thread::Builder::new().name(name.clone()).stack_size(spec.stack_bytes);
         let handle = builder
             .spawn(move || thread::run(spec, &context))
             .map_err(|error| StartError::Spawn { thread: name.clone(), error })?;

@@ -31,9 +31,16 @@ pub struct ThreadSpec {
     pub core: Option<usize>,
     /// What it does without work.
     pub idle: Idle,
+    /// Bytes of its stack, [`STACK_BYTES`] if nothing speaks for more; all of it is resident where memory is locked.
+    pub stack_bytes: usize,
     /// Builds its agents.
     pub build: BuildAgents,
 }
+
+/// The stack of a thread with hot agents: the hot path is shallow; what is locked into memory should be small.
+pub const STACK_BYTES: usize = 640 << 10;
+
+const _: () = assert!(memory::STACK_PREFAULT_BYTES * 2 <= STACK_BYTES);
 
 impl fmt::Debug for ThreadSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,7 +195,7 @@ impl ThreadContext {
 
 /// The body of a thread.
 pub(super) fn run(spec: ThreadSpec, context: &ThreadContext) {
-    let ThreadSpec { name, core, idle, build } = spec;
+    let ThreadSpec { name, core, idle, build, .. } = spec;
     let started = catch_unwind(AssertUnwindSafe(|| start(&name, core, idle, build, context)));
     let mut duty = match started {
         Ok(Ok(duty)) => duty,

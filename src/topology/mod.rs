@@ -47,7 +47,9 @@ use crate::ring::{Consumer, Producer, RingError, ring};
 use crate::risk::{Engine, RiskAgent, RiskConfig, RiskRings, RiskSummary};
 use crate::router::{RouterAgent, RouterConfig, RouterTelemetry, VenueConfig};
 use crate::runtime::layout::{DriverPlace, Plan, PlannedThread, Role, plan};
-use crate::runtime::{AgentSlot, Clock, Cores, Lifecycle, StartError, ThreadSpec, start_on};
+use crate::runtime::{
+    AgentSlot, Clock, Cores, Lifecycle, STACK_BYTES, StartError, ThreadSpec, start_on,
+};
 use crate::session::ServerConfig;
 use crate::telemetry::{LinkGauge, Need, Registry};
 use crate::topology::bypass::Bypass;
@@ -465,6 +467,7 @@ fn thread(
         name: planned.name.to_owned(),
         core: planned.core,
         idle: planned.idle,
+        stack_bytes: STACK_BYTES,
         build: Box::new(move |clock| {
             build(&planned, own, &wires, &registry, *clock, interfaces, extra)
         }),

@@ -17,8 +17,8 @@ const FIRST_RUNS: usize = 10;
 /// Aeron takes; its own default is eight times that.
 const COUNTERS_BYTES: usize = 1 << 20;
 
-/// Room for some thousand streams that lost something.
-const LOSS_REPORT_BYTES: usize = 256 << 10;
+/// Room for some hundred streams that lost something.
+const LOSS_REPORT_BYTES: usize = 64 << 10;
 
 /// A running media driver. Stops when dropped; clients that are left see [`crate::transport::TransportDown`].
 ///

@@ -1,14 +1,12 @@
 //! Exchange and strategy, built on the thread that they share, with the media drivers that serve them.
 
-use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
-use crate::cmd::demo::DemoTransport;
 use crate::cmd::demo::hosts::{Host, Hosts};
 use crate::cmd::demo::litter::Folders;
 use crate::config::{self, Config};
 use crate::net::KernelUdpSink;
-use crate::runtime::{AgentSlot, Clock, CoreSet};
+use crate::runtime::{AgentSlot, Clock};
 use crate::sim::account::Account;
 use crate::sim::background::{
     Background, CaptureFlow, CaptureScript, RandomFlow, RandomFlowConfig, Schedule,
@@ -19,7 +17,8 @@ use crate::sim::recovery::RecoveryServers;
 use crate::sim::strategy::{StrategyAgent, StrategyConfig, StrategyParts, StrategyProgress};
 use crate::sim::venue::{VenueAgent, VenueConfig, VenueLines};
 use crate::telemetry::Registry;
-use crate::topology::{self, AeronAgent, Guests};
+use crate::topology::{AeronAgent, Guests};
+use crate::transport::xdp::XdpTransport;
 use crate::transport::{AeronConfig, Client, TransportError};
 
 /// Streams of the floor, beside those of the gateway on the same channels.
@@ -91,9 +90,8 @@ pub(super) struct Parties {
     pub hosts: Hosts,
     /// Of the media drivers, but for the directory.
     pub aeron: AeronConfig,
-    pub transport: DemoTransport,
-    /// Of threads that wait.
-    pub cores: CoreSet,
+    /// The interfaces of venue and strategy, where their drivers go past the kernel. Opened by the main thread: these have small stacks.
+    pub interfaces: [Option<XdpTransport>; 2],
     pub folders: Folders,
     pub venue: VenueSeed,
     pub strategy: StrategyConfig,
@@ -111,7 +109,7 @@ fn told(error: TransportError) -> String {
 impl Parties {
     /// Builds exchange, echo and strategy on their thread: with one media driver on one host, or one each on their own. Each
     /// driver is served after those that use it, so that what was claimed leaves at once.
-    pub fn build(self, config: &Config) -> Result<Vec<AgentSlot>, String> {
+    pub fn build(mut self, config: &Config) -> Result<Vec<AgentSlot>, String> {
         let hosts = self.hosts.clone();
         let (clock, registry) = (self.clock, self.registry.clone());
         let aeron = |client| {
@@ -125,7 +123,7 @@ impl Parties {
             ))
         };
         if !hosts.are_apart() {
-            let mut client = self.client("world", &[])?;
+            let mut client = self.client("world", None)?;
             let (venue, strategy) = self.split(config);
             let mut agents = venue.build(&mut client)?;
             agents.push(strategy.build(&mut client)?);
@@ -134,9 +132,10 @@ impl Parties {
         }
         // A stream is opened before `add_…` returns, so all sockets of a driver are made here and none later: the thread
         // serves both from its own host.
+        let [venue, strategy] = std::mem::take(&mut self.interfaces);
         let (mut at_venue, mut at_strategy) = (
-            hosts.at(Host::Venue, || self.client("venue", &[hosts.venue]))?,
-            hosts.at(Host::Strategy, || self.client("strategy", &[hosts.strategy]))?,
+            hosts.at(Host::Venue, || self.client("venue", venue))?,
+            hosts.at(Host::Strategy, || self.client("strategy", strategy))?,
         );
         let (venue, strategy) = self.split(config);
         let mut agents = hosts.at(Host::Venue, || venue.build(&mut at_venue))?;
@@ -146,14 +145,9 @@ impl Parties {
         Ok(agents)
     }
 
-    /// A media driver of the thread's own, with its client. If that is asked for it goes past the kernel on the interfaces with these
-    /// addresses.
-    fn client(&self, name: &str, addresses: &[Ipv4Addr]) -> Result<Client, String> {
+    /// A media driver of the thread's own, with its client, past the kernel on `interfaces`.
+    fn client(&self, name: &str, interfaces: Option<XdpTransport>) -> Result<Client, String> {
         let directory = self.folders.memory(name);
-        let interfaces = match self.transport {
-            DemoTransport::Kernel => None,
-            DemoTransport::AfXdp => Some(topology::aeron_over(addresses, &self.cores)?),
-        };
         Client::start_over(&AeronConfig { directory, ..self.aeron.clone() }, interfaces)
             .map_err(told)
     }

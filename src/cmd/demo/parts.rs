@@ -30,8 +30,8 @@ use crate::cmd::demo::world::{CONFIG_FILE, World};
 use crate::cmd::demo::{DemoArgs, supervision};
 use crate::config::Config;
 use crate::runtime::{
-    Agent, AgentSlot, Cause, Clock, Fatal, Idle, Phase, Signals, StartError, Supervisor,
-    ThreadSpec, all_quiet,
+    Agent, AgentSlot, Cause, Clock, Fatal, Idle, Phase, STACK_BYTES, Signals, StartError,
+    Supervisor, ThreadSpec, all_quiet,
 };
 use crate::telemetry::hlog::{Environment, LogWriter};
 use crate::telemetry::hlog_reader::LogReader;
@@ -378,6 +378,7 @@ fn hold(
         name: HOLD.to_owned(),
         core: None,
         idle: Idle::Park(HOLD_LOOK),
+        stack_bytes: STACK_BYTES,
         build: Box::new(move |_| {
             wait()?;
             Ok(vec![AgentSlot::new(HoldAgent { may_end })])

@@ -24,7 +24,8 @@ use crate::sim::probe::RelayAgent;
 use crate::sim::strategy::{StrategyConfig, StrategyInstrument, StrategyProgress};
 use crate::sim::venue::{UtcAnchor, VenueConfig};
 use crate::telemetry::Registry;
-use crate::topology::{ExtraAgent, interfaces_with, plan_of};
+use crate::topology::{ExtraAgent, aeron_over, interfaces_with, plan_of};
+use crate::transport::xdp::XdpTransport;
 use crate::transport::{AeronConfig, Client};
 use crate::types::{AccountId, InstrumentId, Price, SessionId, Symbol, UtcNanos};
 
@@ -184,8 +185,7 @@ impl World {
         let parties = Parties {
             hosts: self.hosts.clone(),
             aeron: self.aeron()?,
-            transport: args.transport,
-            cores: plan_of(&self.config).housekeeping,
+            interfaces: self.interfaces(args.transport)?,
             folders: self.folders.clone(),
             venue: self.venue(args, clock)?,
             strategy: self.strategy(args),
@@ -202,8 +202,21 @@ impl World {
             // The housekeeping cores: the gateway's own are left to it.
             core: None,
             idle: Idle::Linger(PARK_DEFAULT),
+            // An exchange with its books is built on it, and its memory is no gateway's.
+            stack_bytes: 4 << 20,
             build: Box::new(build),
         })
+    }
+
+    /// Those of venue and strategy, where their drivers are to go past the kernel.
+    fn interfaces(&self, transport: DemoTransport) -> Result<[Option<XdpTransport>; 2], String> {
+        if transport == DemoTransport::Kernel {
+            return Ok([None, None]);
+        }
+        let cores = plan_of(&self.config).housekeeping;
+        let hosts = &self.hosts;
+        let open = |host, address| hosts.at(host, || aeron_over(&[address], &cores)).map(Some);
+        Ok([open(Host::Venue, hosts.venue)?, open(Host::Strategy, hosts.strategy)?])
     }
 
     /// How the media drivers of exchange and strategy are run; the gateway's is in its configuration.
