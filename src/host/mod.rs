@@ -183,7 +183,7 @@ const CHECKS: &[Check] = &[
     ("kernel-version", kernel::version),
 ];
 
-/// The finding of [`af_xdp`].
+/// The finding of [`af_xdp()`].
 pub const AF_XDP: &str = "af-xdp";
 
 /// The ids of all checks of the machine, in the order of the report.

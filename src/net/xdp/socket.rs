@@ -479,7 +479,7 @@ impl XdpSocket {
         self.completion.release();
     }
 
-    /// Shows the kernel what was queued. What it then has to be told is [`XdpSocket::kick`]'s.
+    /// Shows the kernel what was queued. What it then has to be told is [`kick`]'s.
     #[inline]
     pub fn publish_sends(&mut self) -> bool {
         if std::mem::take(&mut self.is_unpublished) {
